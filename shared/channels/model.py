@@ -1,0 +1,142 @@
+"""What a channel is: its state as both sides and the ledger agree on it, and the words the rules use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MAX_AMOUNT = 9_000_000_000_000_000
+"""The ledger's limit on any amount and on any sum of amounts, in an asset's smallest unit."""
+
+MIN_BASE_DEPOSIT = 10_001
+"""Bytes. The agent takes a payment of up to 10 000 bytes for a message without a deposit."""
+
+
+class Status(StrEnum):
+    """Where the channel stands by the last ledger event applied."""
+
+    CLOSED = "closed"
+    """Never opened, or between two periods."""
+    OPEN = "open"
+    CLOSING_BY_ME = "closing_initiated_by_me"
+    CLOSING_BY_PEER = "closing_initiated_by_peer"
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One channel, seen from our side. All amounts are in the asset's smallest unit.
+
+    The amounts belong to the *current period* (see `current_period`). For every period the following holds
+    at all times: the payments accepted from the peer plus `credit` equal `spent_by_peer`, and
+    `spent_by_peer` is the `amount_spent` of `claim`, the best package that the peer has signed.
+    """
+
+    aa_address: str
+    own_address: str
+    peer_address: str
+    asset: str
+    timeout_s: int
+    status: Status = Status.CLOSED
+    period: int = 0
+    """The last period that the ledger has told of; 0 before the channel was ever opened."""
+    deposited_by_peer: int = 0
+    """Confirmed by the agent. A deposit on its way is a `PeerUnit`, never part of this."""
+    deposited_by_me: int = 0
+    spent_by_peer: int = 0
+    """The highest `amount_spent` the peer has signed in the current period."""
+    spent_by_me: int = 0
+    """The highest `amount_spent` we have signed in the current period."""
+    credit: int = 0
+    """What the peer has signed for beyond the payments made so far. It goes back to him at closing."""
+    claim: str | None = field(default=None, repr=False)
+    """The package that proves `spent_by_peer`. With agent 1.1 whoever holds it may be able to cash it: a secret."""
+    period_closed_by_me: int = 0
+    """The period that we have ordered to be closed, 0 if none: from that moment nothing more is accepted in it."""
+    close_started_at_s: int | None = None
+    """Ledger time of the closing, while the status is one of the two closing ones."""
+    claimed_by_peer: int | None = None
+    """What the peer's closing says he has spent, while `CLOSING_BY_PEER`."""
+    last_event_id: int = 0
+    definition_confirmed: bool = False
+    """The agent's definition is stable on the ledger: it has responded at least once."""
+
+    @property
+    def current_period(self) -> int:
+        """The period that packages signed now belong to."""
+        return self.period + 1 if self.status is Status.CLOSED else self.period
+
+    @property
+    def is_closing(self) -> bool:
+        """True between the agent's `closing` and `closed` events."""
+        return self.status in (Status.CLOSING_BY_ME, Status.CLOSING_BY_PEER)
+
+    @property
+    def unconfirmed_used(self) -> int:
+        """How much of what the peer has signed is covered by nothing the ledger has confirmed yet."""
+        return max(0, self.spent_by_peer - self.deposited_by_peer - self.spent_by_me)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerUnit:
+    """A unit of the peer to the agent that is on the ledger but not yet stable.
+
+    Only units whose author signature was verified may be made into one of these.
+    """
+
+    unit: str
+    first_seen_s: float
+    """By our own clock, not by the unit's timestamp, which its author chooses."""
+    amount: int = 0
+    """What it deposits, in the channel's own asset; 0 when it is no deposit."""
+    closes: bool = False
+    publishes_definition: bool = False
+    is_bad: bool = False
+    """It lost to a conflicting unit, or conflicts with one: the peer tried to spend twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnconfirmedLimits:
+    """How much we trust deposits that are on their way, for one asset."""
+
+    max_by_asset: int
+    max_by_channel: int
+    min_age_s: float
+    """A deposit counts only when we have known it for this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What stands behind packages besides confirmed deposits, at one moment."""
+
+    units: tuple[PeerUnit, ...] = ()
+    limits: UnconfirmedLimits | None = None
+    """None: unconfirmed deposits in this asset count for nothing."""
+    used_elsewhere: int = 0
+    """Sum of `unconfirmed_used` over all *other* channels of the asset. Exact only while the asset is locked."""
+    now_s: float = 0.0
+    created_by_me: bool = False
+    """We published the agent's definition ourselves, so it need not be waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PackageTerms:
+    """What a verified package says. Shape, address, signer's key and signature were checked before."""
+
+    aa_address: str
+    period: int
+    payment_amount: int
+    amount_spent: int
+    signer: str
+
+    @property
+    def key(self) -> tuple[str, int, int, int]:
+        """What makes two packages the same payment: channel, period, amount_spent, payment_amount.
+
+        The signature and the optional fields are not part of it: one payment signed twice is one payment.
+        """
+        return (self.aa_address, self.period, self.amount_spent, self.payment_amount)
+
+
+def is_amount(value: object) -> bool:
+    """Whether the value can be an amount: an int (bool is none) from 1 to `MAX_AMOUNT`."""
+    return type(value) is int and 1 <= value <= MAX_AMOUNT
