@@ -55,7 +55,7 @@ _RELEASE = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})")
 
 
 class HubProtocolError(HubError):
-    """Our own side asked for something the wire cannot carry; codes: request_limit, bad_tag, frame_too_large, closed."""
+    """We asked for something the wire cannot carry; codes: request_limit, bad_tag, frame_too_large, closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,24 +220,16 @@ class HubProtocol:
 
     def receive(self, text: str) -> list[Event]:
         """Events of one received text frame, in order; `Reply` frames are to be sent, everything else is news."""
-        if self._closed:
-            return [Ignored("closed")]
-        # A code unit takes at least one byte, so the cheap test comes first.
-        if len(text) > MAX_FRAME_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
-            return [Ignored("frame_too_large")]
-        try:
-            frame = parse_js_json(text)
-        except ObyteError:
-            return [Ignored("not_json")]
+        frame = Ignored("closed") if self._closed else _parse_frame(text)
         match frame:
+            case Ignored():
+                return [frame]
             case ["justsaying", {"subject": str(subject), **content}]:
                 return self._receive_justsaying(subject, content.get("body"))
             case ["request", {"command": str(command), "tag": str(tag), **content}] if 0 < len(tag) <= MAX_TAG_LENGTH:
                 return self._receive_request(command, tag, content.get("params"))
             case ["response", {"tag": str(tag), **content}]:
                 return self._receive_response(tag, content.get("response"))
-            case [str(kind), dict()]:
-                return [Ignored("bad_content" if kind in {"justsaying", "request", "response"} else "unknown_type")]
             case _:
                 return [Ignored("bad_shape")]
 
@@ -312,7 +304,7 @@ class Liveness:
         self._asked_s = None
 
     def check(self, now_s: float) -> Literal["alive", "ask", "dead"]:
-        """What to do now; after "ask" the caller has sent a heartbeat."""
+        """Tell what to do now; after "ask" the caller has sent a heartbeat."""
         if self._asked_s is not None:
             return "dead" if now_s - self._asked_s >= HEARTBEAT_ANSWER_S else "alive"
         if now_s - self._heard_s < HEARTBEAT_IDLE_S:
@@ -329,6 +321,16 @@ def error_text(response: JsonValue) -> str | None:
     if isinstance(error, dict) and isinstance(error.get("message"), str):
         error = error["message"]
     return error if isinstance(error, str) else json.dumps(error)
+
+
+def _parse_frame(text: str) -> JsonValue | Ignored:
+    # A character takes at least one byte, so the cheap test comes first.
+    if len(text) > MAX_FRAME_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
+        return Ignored("frame_too_large")
+    try:
+        return parse_js_json(text)
+    except ObyteError:
+        return Ignored("not_json")
 
 
 def _read_version(body: JsonValue, network: Network, *, oldest: tuple[int, int, int] | None) -> PeerVersion | Fatal:
