@@ -1,0 +1,99 @@
+"""Checksummed hashes: what Obyte addresses are made of (Obyte, ocore `chash.js`).
+
+A c-hash is a hash with 32 bits of its own checksum scattered among its bits, at places read off the digits of pi.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from functools import lru_cache
+
+from Crypto.Hash import RIPEMD160
+
+from shared.obyte.hashing import sha256
+from shared.obyte.serialization import utf8
+
+_PI_FRACTION = "14159265358979323846264338327950288419716939937510"
+_CHECKSUM_BYTES = (5, 13, 21, 29)  # which bytes of the clean data's SHA-256 are the checksum
+_BITS_160 = 160
+_BITS_288 = 288
+_DROPPED_BYTES = 4  # 128 bits of RIPEMD-160 leave room for 32 bits of checksum
+_ADDRESS = re.compile("[A-Z2-7]{32}")
+
+
+def _checksum_places(length: int, step_bonus: int) -> frozenset[int]:
+    """Return the bit numbers that hold the checksum: running sums of pi's digits, zeros skipped."""
+    places: list[int] = []
+    place = 0
+    for digit in map(int, _PI_FRACTION):
+        if digit == 0:
+            continue
+        place += digit + step_bonus
+        if place >= length:
+            break
+        places.append(place)
+    return frozenset(places)
+
+
+_PLACES = {_BITS_160: _checksum_places(_BITS_160, 0), _BITS_288: _checksum_places(_BITS_288, 4)}
+
+
+def chash160(data: str) -> str:
+    """Return the 32-character c-hash of a text: an address when the text is a definition's source."""
+    clean = RIPEMD160.new(utf8(data)).digest()[_DROPPED_BYTES:]
+    return base64.b32encode(_mix(clean, _BITS_160)).decode()
+
+
+def chash288(data: str) -> str:
+    """Return the 48-character c-hash of a text, in base64."""
+    return base64.b64encode(_mix(sha256(utf8(data)), _BITS_288)).decode()
+
+
+def is_valid_address(address: object) -> bool:
+    """Tell whether `address` is a payment address: 32 characters A-Z2-7 whose checksum holds."""
+    return isinstance(address, str) and _ADDRESS.fullmatch(address) is not None and _has_valid_checksum(address)
+
+
+def is_valid_device_address(address: object) -> bool:
+    """Tell whether `address` is a device address: the digit 0 and a valid c-hash, 33 characters."""
+    return isinstance(address, str) and address.startswith("0") and is_valid_address(address[1:])
+
+
+def is_valid_base64(text: object, length: int | None = None) -> bool:
+    """Tell whether decoding and encoding again gives the same text, so that a value has one spelling only.
+
+    `length`, when given, is the number of characters the text must have.
+    """
+    if not isinstance(text, str) or (length is not None and len(text) != length):
+        return False
+    try:
+        return base64.b64encode(binascii.a2b_base64(text, strict_mode=True)).decode() == text
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=8192)
+def _has_valid_checksum(address: str) -> bool:
+    mixed = base64.b32decode(address)
+    return _mix(_split(mixed, _BITS_160), _BITS_160) == mixed
+
+
+def _mix(clean: bytes, length: int) -> bytes:
+    digest = sha256(clean)
+    checksum = iter(_bits(bytes(digest[index] for index in _CHECKSUM_BYTES)))
+    rest = iter(_bits(clean))
+    places = _PLACES[length]
+    mixed = "".join(next(checksum) if place in places else next(rest) for place in range(length))
+    return int(mixed, 2).to_bytes(length // 8)
+
+
+def _split(mixed: bytes, length: int) -> bytes:
+    places = _PLACES[length]
+    clean = "".join(bit for place, bit in enumerate(_bits(mixed)) if place not in places)
+    return int(clean, 2).to_bytes(len(clean) // 8)
+
+
+def _bits(data: bytes) -> str:
+    return f"{int.from_bytes(data):0{len(data) * 8}b}"
