@@ -221,17 +221,18 @@ class HubProtocol:
     def receive(self, text: str) -> list[Event]:
         """Events of one received text frame, in order; `Reply` frames are to be sent, everything else is news."""
         frame = Ignored("closed") if self._closed else _parse_frame(text)
-        match frame:
-            case Ignored():
-                return [frame]
-            case ["justsaying", {"subject": str(subject), **content}]:
+        if isinstance(frame, Ignored):
+            return [frame]
+        kind, content = frame
+        match kind, content.get("subject"), content.get("command"), content.get("tag"):
+            case "justsaying", str(subject), _, _:
                 return self._receive_justsaying(subject, content.get("body"))
-            case ["request", {"command": str(command), "tag": str(tag), **content}] if 0 < len(tag) <= MAX_TAG_LENGTH:
+            case "request", _, str(command), str(tag) if 0 < len(tag) <= MAX_TAG_LENGTH:
                 return self._receive_request(command, tag, content.get("params"))
-            case ["response", {"tag": str(tag), **content}]:
+            case "response", _, _, str(tag):
                 return self._receive_response(tag, content.get("response"))
             case _:
-                return [Ignored("bad_shape")]
+                return [Ignored("bad_content")]
 
     def _receive_justsaying(self, subject: str, body: JsonValue) -> list[Event]:
         if subject == "version":
@@ -323,14 +324,19 @@ def error_text(response: JsonValue) -> str | None:
     return error if isinstance(error, str) else json.dumps(error)
 
 
-def _parse_frame(text: str) -> JsonValue | Ignored:
+def _parse_frame(text: str) -> tuple[str, dict[str, JsonValue]] | Ignored:
     # A character takes at least one byte, so the cheap test comes first.
     if len(text) > MAX_FRAME_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
         return Ignored("frame_too_large")
     try:
-        return parse_js_json(text)
+        frame = parse_js_json(text)
     except ObyteError:
         return Ignored("not_json")
+    match frame:
+        case [str(kind), dict(content)]:
+            return kind, content
+        case _:
+            return Ignored("bad_shape")
 
 
 def _read_version(body: JsonValue, network: Network, *, oldest: tuple[int, int, int] | None) -> PeerVersion | Fatal:

@@ -1,0 +1,264 @@
+"""Which outputs of the ledger a wallet owns and may spend.
+
+A coin is an output to one of my addresses in a good unit that no good unit spends. What is known about a unit only
+grows, in this order, and every delivery is merged by taking the greater knowledge:
+
+    unstable and good  <  unstable and bad  <  stable and good  <  stable and bad
+
+So the set is the same whatever the order and the number of deliveries. A unit that became bad may still end good:
+only stability decides (Obyte, light client, `sequence_became_bad`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from shared.obyte.serialization import JsonValue
+
+Policy: TypeAlias = Literal["none", "own", "all"]
+"""Unstable coins that may be spent: none; those of units my addresses authored; all good ones."""
+
+BASE = "base"
+AGENT_COIN_AGE_S = 30
+"""Outside devnet an agent's unstable response may be re-created differently for about this long."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Outpoint:
+    """Where an output is: unit hash, index of the message in the unit, index of the output in the message."""
+
+    unit: str
+    message_index: int
+    output_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """An unspent output to `address`; `amount` in the smallest unit of `asset` ("base" or the asset's unit hash)."""
+
+    unit: str
+    message_index: int
+    output_index: int
+    address: str
+    asset: str
+    amount: int
+    is_stable: bool = True
+    mci: int | None = None
+    """Main chain index of the unit as the hub told it, None while unstable."""
+    author_is_mine: bool = False
+    author_is_agent: bool = False
+    timestamp_s: int = 0
+    """The unit's own timestamp."""
+
+    @property
+    def outpoint(self) -> Outpoint:
+        """Where the coin is on the ledger."""
+        return Outpoint(self.unit, self.message_index, self.output_index)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Sum of unspent coins, those of stable and those of unstable good units."""
+
+    stable: int
+    pending: int
+
+    @property
+    def total(self) -> int:
+        """Stable and pending together."""
+        return self.stable + self.pending
+
+
+@dataclass(slots=True)
+class _KnownUnit:
+    """What was delivered about one unit, reduced to what moves my money."""
+
+    outputs: tuple[tuple[Outpoint, str, str, int], ...] = ()
+    author_is_mine: bool = False
+    author_is_agent: bool = False
+    timestamp_s: int = 0
+    disclosed: frozenset[str] = frozenset()
+    has_content: bool = False
+    """False while only the hash is known, or the stripped form of a void unit."""
+    is_stable: bool = False
+    is_bad: bool = False
+    mci: int | None = None
+
+    def learn(self, *, is_stable: bool, is_bad: bool, mci: int | None) -> None:
+        self.is_stable, self.is_bad = max((self.is_stable, self.is_bad), (is_stable, is_bad))
+        if is_stable and mci is not None:
+            self.mci = max(mci, self.mci or 0)
+
+
+@dataclass(slots=True)
+class CoinSet:
+    """The coins of `addresses`, built from deliveries of units in any order and any number of times.
+
+    Units must have passed their single-unit checks; a stable unit must be proven stable.
+    """
+
+    addresses: frozenset[str]
+    _units: dict[str, _KnownUnit] = field(default_factory=dict, repr=False)
+    _spenders: dict[Outpoint, set[str]] = field(default_factory=dict, repr=False)
+
+    def apply(
+        self,
+        unit: Mapping[str, JsonValue],
+        *,
+        is_stable: bool,
+        mci: int | None = None,
+        sequence: Literal["good", "bad"] = "good",
+    ) -> None:
+        """Take note of one delivery of a unit.
+
+        `sequence` "bad": the unit lost to a conflicting one (for a stable unit: it is nonserial and void).
+        """
+        unit_hash = str(unit["unit"])
+        known = self._units.get(unit_hash)
+        if known is None or not known.has_content:
+            earlier, known = known, self._read(unit_hash, unit)
+            if earlier is not None:
+                known.learn(is_stable=earlier.is_stable, is_bad=earlier.is_bad, mci=earlier.mci)
+            self._units[unit_hash] = known
+        known.learn(is_stable=is_stable, is_bad=sequence == "bad", mci=mci)
+
+    def mark_bad(self, unit_hash: str) -> None:
+        """The hub says that an unstable unit lost to a conflicting one; nothing happens to a stable unit."""
+        self._units.setdefault(unit_hash, _KnownUnit()).learn(is_stable=False, is_bad=True, mci=None)
+
+    def __contains__(self, unit_hash: str) -> bool:
+        """Whether the content of the unit is known."""
+        known = self._units.get(unit_hash)
+        return known is not None and known.has_content
+
+    def is_stable(self, unit_hash: str) -> bool:
+        """Whether the unit was delivered as proven stable."""
+        known = self._units.get(unit_hash)
+        return known is not None and known.is_stable
+
+    def is_bad(self, unit_hash: str) -> bool:
+        """Whether the unit lost to a conflicting one, by what is known now."""
+        known = self._units.get(unit_hash)
+        return known is not None and known.is_bad
+
+    def unstable_units(self) -> tuple[str, ...]:
+        """Hashes of delivered units that are not stable yet: to be asked for again in the next history request."""
+        return tuple(unit_hash for unit_hash, known in self._units.items() if not known.is_stable)
+
+    def last_stable_mci(self) -> int:
+        """Return the highest main chain index among stable units, 0 when there is none."""
+        return max((known.mci or 0 for known in self._units.values() if known.is_stable), default=0)
+
+    def coins(self, asset: str | None = None) -> tuple[Coin, ...]:
+        """Unspent coins of one asset or of all, in the order of their outpoints."""
+        found = [coin for coin in self._unspent() if asset is None or coin.asset == asset]
+        return tuple(sorted(found, key=lambda coin: coin.outpoint))
+
+    def assets(self) -> tuple[str, ...]:
+        """Assets of which there are unspent coins."""
+        return tuple(sorted({coin.asset for coin in self._unspent()}))
+
+    def balance(self, asset: str = BASE) -> Balance:
+        """Sums of the unspent coins of one asset."""
+        coins = self.coins(asset)
+        stable = sum(coin.amount for coin in coins if coin.is_stable)
+        return Balance(stable, sum(coin.amount for coin in coins) - stable)
+
+    def spendable(
+        self,
+        asset: str = BASE,
+        policy: Policy = "own",
+        *,
+        last_ball_mci: int | None = None,
+        settled_before_s: float | None = None,
+    ) -> tuple[Coin, ...]:
+        """Coins that a new unit may spend under `policy`.
+
+        `last_ball_mci`: stable coins above it count as unstable. `settled_before_s` (now minus `AGENT_COIN_AGE_S`,
+        None on devnet): unstable coins of agents' responses younger than it are left out.
+        """
+        chosen = []
+        for coin in self.coins(asset):
+            is_settled = coin.is_stable and (last_ball_mci is None or coin.mci is None or coin.mci <= last_ball_mci)
+            is_young = coin.author_is_agent and settled_before_s is not None and coin.timestamp_s > settled_before_s
+            if is_settled or (not is_young and (policy == "all" or (policy == "own" and coin.author_is_mine))):
+                chosen.append(coin)
+        return tuple(chosen)
+
+    def definition_disclosed(self, address: str, last_ball_mci: int) -> bool:
+        """Whether a stable unit up to `last_ball_mci` carries the definition of the address.
+
+        A new unit of the address must carry the definition exactly when this is False.
+        """
+        return any(
+            address in known.disclosed and known.is_stable and not known.is_bad and (known.mci or 0) <= last_ball_mci
+            for known in self._units.values()
+        )
+
+    def _unspent(self) -> Iterator[Coin]:
+        for known in self._units.values():
+            if known.is_bad:
+                continue
+            for outpoint, address, asset, amount in known.outputs:
+                if not any(not self._units[spender].is_bad for spender in self._spenders.get(outpoint, ())):
+                    yield Coin(
+                        unit=outpoint.unit,
+                        message_index=outpoint.message_index,
+                        output_index=outpoint.output_index,
+                        address=address,
+                        asset=asset,
+                        amount=amount,
+                        is_stable=known.is_stable,
+                        mci=known.mci,
+                        author_is_mine=known.author_is_mine,
+                        author_is_agent=known.author_is_agent,
+                        timestamp_s=known.timestamp_s,
+                    )
+
+    def _read(self, unit_hash: str, unit: Mapping[str, JsonValue]) -> _KnownUnit:
+        authors = _objects(unit.get("authors"))
+        outputs = []
+        for message_index, payload in _payments(unit):
+            for spent in _objects(payload.get("inputs")):
+                if "type" not in spent or spent["type"] == "transfer":
+                    self._spenders.setdefault(_spent_outpoint(spent), set()).add(unit_hash)
+            asset = str(payload.get("asset", BASE))
+            for output_index, output in enumerate(_objects(payload.get("outputs"))):
+                address, amount = output.get("address"), output.get("amount")
+                if isinstance(address, str) and address in self.addresses and isinstance(amount, int):
+                    outputs.append((Outpoint(unit_hash, message_index, output_index), address, asset, amount))
+        timestamp_s = unit.get("timestamp")
+        return _KnownUnit(
+            outputs=tuple(outputs),
+            author_is_mine=any(author.get("address") in self.addresses for author in authors),
+            author_is_agent=bool(authors) and not any(author.get("authentifiers") for author in authors),
+            timestamp_s=timestamp_s if isinstance(timestamp_s, int) else 0,
+            disclosed=frozenset(str(author["address"]) for author in authors if "definition" in author),
+            has_content="messages" in unit,
+        )
+
+
+def _objects(value: JsonValue) -> list[dict[str, JsonValue]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _payments(unit: Mapping[str, JsonValue]) -> Iterator[tuple[int, dict[str, JsonValue]]]:
+    """Public payment messages with their index among all messages."""
+    messages = unit.get("messages")
+    for index, message in enumerate(messages if isinstance(messages, list) else []):
+        payload = message.get("payload") if isinstance(message, dict) and message.get("app") == "payment" else None
+        if isinstance(payload, dict):
+            yield index, payload
+
+
+def _spent_outpoint(spent: Mapping[str, JsonValue]) -> Outpoint:
+    unit, message_index, output_index = spent.get("unit"), spent.get("message_index"), spent.get("output_index")
+    return Outpoint(
+        str(unit),
+        message_index if isinstance(message_index, int) else -1,
+        output_index if isinstance(output_index, int) else -1,
+    )
