@@ -1,0 +1,267 @@
+"""Every setting of Sluice, once: its name, unit, default, bounds and environment variable.
+
+A setting `port` is read from `SLUICE_PORT`, in the environment or in a file `.env`; the environment wins.
+`docs/settings.md` is generated from this class (`make docs-settings`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from shared.settings_types import (
+    DatabaseUrl,
+    Duration,
+    HttpUrl,
+    HubUrl,
+    Port,
+    RedisUrl,
+    Seconds,
+    UnconfirmedLimit,
+    UnconfirmedLimits,
+    Unit,
+)
+
+PUBLIC_HUBS = {"testnet": "wss://obyte.org/bb-test", "mainnet": "wss://obyte.org/bb"}
+
+
+ENV_FILE = ".env"
+
+
+def _default_hub(data: dict[str, Any]) -> str:
+    network = data.get("network", "devnet")
+    return PUBLIC_HUBS.get(network, f"ws://127.0.0.1:{data.get('devnet_port', 6611)}")
+
+
+def _default_public_url(data: dict[str, Any]) -> str:
+    host = data.get("bind_host", "127.0.0.1")
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - recognised, not bound: no peer can connect to it
+        host = "127.0.0.1"
+    return f"http://{f'[{host}]' if ':' in host else host}:{data.get('port', 6800)}/"
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Frozen. Built by `load_settings()`, which words the faults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLUICE_",
+        env_file=ENV_FILE,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    home: Annotated[Path, Unit("directory")] = Path(".sluice")
+    """Where an embedded run keeps its databases, keys and logs."""
+    database_url: Annotated[DatabaseUrl | None, Unit("URL, secret", "embedded Postgres")] = None
+    """Postgres, as `postgresql://user:password@host/database`; several hosts may be listed."""
+    redis_url: Annotated[RedisUrl | None, Unit("URL, secret", "embedded Redis")] = None
+    """Redis, as `redis://host:port/0`, `rediss://…` or `unix:///socket/file`."""
+
+    network: Annotated[Literal["devnet", "testnet", "mainnet"], Unit("name")] = "devnet"
+    """The Obyte network. `devnet` is a local ledger whose money is worth nothing."""
+    devnet_port: Port = 6611
+    """Port of the local ledger's hub, on loopback."""
+    hub_url: Annotated[HubUrl, Unit("URL", "the local ledger, or the network's public hub")] = Field(
+        default_factory=_default_hub
+    )
+    """The hub the worker follows the ledger through, as `wss://host/path`."""
+
+    wallet_file: Annotated[Path, Unit("file", "`SLUICE_HOME/wallet.json`")] = Field(
+        default_factory=lambda data: data.get("home", Path(".sluice")) / "wallet.json"
+    )
+    """The receiver's encrypted seed. Only the worker reads it."""
+    wallet_passphrase_file: Annotated[Path, Unit("file", "`SLUICE_HOME/wallet.passphrase`")] = Field(
+        default_factory=lambda data: data.get("home", Path(".sluice")) / "wallet.passphrase"
+    )
+    """A file that holds the passphrase of the wallet file; readable by its owner only."""
+
+    bind_host: Annotated[str, Field(min_length=1), Unit("address")] = "127.0.0.1"
+    """The address the front listens on."""
+    port: Port = 6800
+    """Port of the front."""
+    rpc_port: Port = 6333
+    """Port of the JSON-RPC door, on loopback only."""
+    public_url: Annotated[HttpUrl, Unit("URL", "`http://BIND_HOST:PORT/`")] = Field(default_factory=_default_public_url)
+    """The address peers reach the fronts at, behind the load balancer."""
+
+    min_channel_timeout_s: Seconds = 800
+    """Shortest timeout of a channel that a peer may open with us."""
+    max_channel_timeout_s: Seconds = 1500
+    """Longest timeout of a channel that a peer may open with us."""
+    default_channel_timeout_s: Seconds = 1000
+    """Timeout of the channels we open."""
+    max_channels_per_peer: Annotated[int, Field(ge=1, le=1_000_000), Unit("channels")] = 100
+    """Channels one payer address may have open with us at a time."""
+    unconfirmed_limits: Annotated[UnconfirmedLimits, NoDecode, Unit("JSON by asset: amounts and s")] = {
+        "base": UnconfirmedLimit(max_by_asset=1_000_000, max_by_channel=1_000_000, min_age_s=5)
+    }
+    """What may be accepted against deposits that are not stable yet. An asset that is not listed has none."""
+    watcher_max_silence_s: Annotated[Duration, Unit("s", "a quarter of `SLUICE_MIN_CHANNEL_TIMEOUT_S`")] = Field(
+        default_factory=lambda data: data.get("min_channel_timeout_s", 800) / 4
+    )
+    """Fronts stop accepting payments when the ledger watcher has been silent this long."""
+
+    lease_ttl_s: Duration = 10
+    """A stand-by worker takes over this long after the active one was killed."""
+    request_max_age_s: Duration = 5
+    """A peer's request with an older timestamp is refused."""
+    funding_wait_s: Duration = 8
+    """A payment on a channel whose funding was not seen yet waits for it at most this long."""
+    accept_batch_max: Annotated[int, Field(ge=1, le=10_000), Unit("payments")] = 200
+    """Payments that share one database transaction, at most."""
+    accept_queue_max: Annotated[int, Field(ge=1, le=1_000_000), Unit("payments")] = 2000
+    """Payments that may wait in one front; more are refused with 503."""
+
+    log_format: Annotated[Literal["console", "json"], Unit("name")] = "console"
+    """`console` for people, `json` for machines: one object per line."""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Unit("name")] = "info"
+    """The least severe events that are logged."""
+
+    @field_validator("home", "wallet_file", "wallet_passphrase_file")
+    @classmethod
+    def _absolute(cls, path: Path) -> Path:
+        # Children run with the same settings and must find the same files whatever their working directory is.
+        return path.expanduser().absolute()
+
+    @field_validator("public_url")
+    @classmethod
+    def _ends_with_slash(cls, url: str) -> str:
+        # Peers append "post" to it: the base address always ends with a slash (Obyte channels, peers over HTTP).
+        return url if url.endswith("/") else url + "/"
+
+    @field_validator("max_channel_timeout_s")
+    @classmethod
+    def _not_below_min(cls, seconds: int, info: ValidationInfo) -> int:
+        least = info.data.get("min_channel_timeout_s", seconds)
+        if seconds < least:
+            raise ValueError(f"must not be below SLUICE_MIN_CHANNEL_TIMEOUT_S ({least})")
+        return seconds
+
+    @field_validator("default_channel_timeout_s")
+    @classmethod
+    def _between_min_and_max(cls, seconds: int, info: ValidationInfo) -> int:
+        least = info.data.get("min_channel_timeout_s", seconds)
+        most = info.data.get("max_channel_timeout_s", seconds)
+        if not least <= seconds <= most:
+            raise ValueError(f"must lie between the shortest and the longest channel timeout ({least} to {most})")
+        return seconds
+
+    @field_validator("watcher_max_silence_s")
+    @classmethod
+    def _below_shortest_timeout(cls, seconds: float, info: ValidationInfo) -> float:
+        # A closing that is noticed only after the channel's timeout can no longer be answered.
+        shortest = info.data.get("min_channel_timeout_s", seconds + 1)
+        if seconds >= shortest:
+            raise ValueError(f"must be below SLUICE_MIN_CHANNEL_TIMEOUT_S ({shortest})")
+        return seconds
+
+    @property
+    def runs_devnet(self) -> bool:
+        """Whether `sluice up` starts the local ledger: on devnet, unless a hub was named."""
+        return self.network == "devnet" and "hub_url" not in self.model_fields_set
+
+    @property
+    def database_dsn(self) -> str:
+        """The Postgres URL in clear, for asyncpg and psycopg. Raises SettingsError when there is none."""
+        if self.database_url is None:
+            raise SettingsError(["SLUICE_DATABASE_URL: is not set and no embedded Postgres runs: try `sluice up`"])
+        return self.database_url.get_secret_value()
+
+    @property
+    def broker_url(self) -> str | None:
+        """The Redis URL as Celery spells it (`redis+socket://` for a socket file); None without Redis."""
+        if self.redis_url is None:
+            return None
+        text = self.redis_url.get_secret_value()
+        if not text.startswith("unix:"):
+            return text
+        return f"redis+socket://{quote(urlsplit(text).path)}"
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used. `faults`: one line per fault, `SLUICE_NAME: what is wrong`."""
+
+    code = "settings_invalid"
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings from the environment and `.env`; `overrides` (by attribute name) win over both.
+
+    Raises SettingsError with one line per fault. A `SLUICE_*` variable that no setting knows is logged as a warning.
+    """
+    for variable in unknown_variables():
+        logging.getLogger(__name__).warning(variable)
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = [
+            _fault(dict(fault))
+            for fault in error.errors(include_url=False, include_context=False)
+            if fault["type"] != "default_factory_not_called"  # follows from another fault that is listed
+        ]
+    raise SettingsError(faults)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Return the variables that give a child process exactly these settings, secrets in clear."""
+    variables = {}
+    for name, value in settings:
+        if value is not None:
+            variables[variable_of(name)] = _as_text(value)
+    return variables
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of the setting with this attribute name."""
+    return f"SLUICE_{name.upper()}"
+
+
+def unknown_variables() -> list[str]:
+    """Return one line per `SLUICE_*` variable (environment or `.env`) that is no setting, with the nearest name."""
+    known = [variable_of(name) for name in Settings.model_fields]
+    lines = []
+    for variable in sorted({name.upper() for name in [*os.environ, *dotenv_values(ENV_FILE)]}):
+        if variable.startswith("SLUICE_") and variable not in known:
+            near = difflib.get_close_matches(variable, known, n=1)
+            lines.append(f"{variable}: is no setting" + (f", did you mean {near[0]}?" if near else ""))
+    return lines
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, dict):
+        return json.dumps({name: limit.model_dump() for name, limit in value.items()})
+    return str(value)
+
+
+def _fault(fault: dict[str, Any]) -> str:
+    name, *inside = [str(part) for part in fault["loc"]]
+    where = f" (in {'.'.join(part for part in inside if part != '[key]')})" if inside else ""
+    what = str(fault["msg"]).removeprefix("Value error, ")
+    shown = ""
+    if not inside and not _is_secret(name) and isinstance(fault["input"], str | int | float):
+        shown = f", not {str(fault['input'])[:60]!r}"
+    return f"{variable_of(name)}: {what[0].lower()}{what[1:]}{where}{shown}"
+
+
+def _is_secret(name: str) -> bool:
+    # Whatever may carry a password; a URL that must not carry one may still do so by mistake.
+    return name not in Settings.model_fields or name.endswith("_url")
