@@ -66,12 +66,20 @@ def is_valid_base64(text: object, length: int | None = None) -> bool:
 
     `length`, when given, is the number of characters the text must have.
     """
-    if not isinstance(text, str) or (length is not None and len(text) != length):
+    if length is not None and (not isinstance(text, str) or len(text) != length):
         return False
+    return decode_base64(text) is not None
+
+
+def decode_base64(text: object) -> bytes | None:
+    """Return the bytes of canonical base64 (alphabet, padding and unused bits as an encoder writes them), else None."""
+    if not isinstance(text, str):
+        return None
     try:
-        return base64.b64encode(binascii.a2b_base64(text, strict_mode=True)).decode() == text
+        data = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
-        return False
+        return None
+    return data if base64.b64encode(data).decode() == text else None
 
 
 @lru_cache(maxsize=8192)

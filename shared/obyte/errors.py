@@ -40,14 +40,11 @@ class AddressError(ObyteError):
 
 
 class KeyDerivationError(ObyteError):
-    """A seed phrase, derivation path or private key that cannot be used.
-
-    Codes: `invalid_mnemonic`, `invalid_entropy`, `invalid_path`, `invalid_private_key`.
-    """
+    """A seed phrase or derivation path that cannot be used (`invalid_mnemonic`, `invalid_entropy`, `invalid_path`)."""
 
 
 class SignatureError(ObyteError):
-    """Something that cannot be signed (`invalid_digest`, `invalid_private_key`)."""
+    """A key that cannot sign, or something that cannot be signed (`invalid_private_key`, `invalid_digest`)."""
 
 
 class DefinitionError(ObyteError):
