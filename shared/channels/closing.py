@@ -1,7 +1,7 @@
 """Closing a channel: what to send to the agent, and when.
 
     status             condition                                     we send
-    OPEN               a close was ordered (`order_close`)           close: our claim, the excess credit given back
+    OPEN               we ordered the period closed                  close: the claim, the excess credit given back
     CLOSING_BY_PEER    the peer's closing admits all he has signed   confirm, giving back what was never credited
     CLOSING_BY_PEER    it admits less than he has signed             fraud proof with the claim
     CLOSING_BY_ME      the timeout (and a margin) has passed         confirm
@@ -87,13 +87,15 @@ def is_dishonest(channel: Channel) -> bool:
     )
 
 
-def next_trigger(channel: Channel, *, ledger_time_s: float, margin_s: float = 0) -> Confirm | FraudProof | None:
+def next_trigger(channel: Channel, *, ledger_time_s: float, margin_s: float = 0) -> Trigger | None:
     """What has to be sent now to bring a closing to its end, or None while there is nothing to do but wait.
 
     `ledger_time_s` is the time of the last stable main chain unit (the agent's clock); `margin_s` is added to the
     timeout because the trigger runs a little later than it is sent, never earlier.
     """
     match channel.status:
+        case Status.OPEN if channel.period_closed_by_me == channel.period:
+            return closing_claim(channel)
         case Status.CLOSING_BY_PEER:
             if is_dishonest(channel) and channel.claim is not None:
                 return FraudProof(period=channel.period, claim=channel.claim)

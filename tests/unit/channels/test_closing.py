@@ -75,6 +75,11 @@ def test_our_own_closing_waits_for_the_timeout_and_the_margin() -> None:
     assert next_trigger(channel, ledger_time_s=2_005, margin_s=5) == Confirm(period=1, additional_from_me=0)
 
 
-@pytest.mark.parametrize("channel", [open_channel(), new_channel(), open_channel(period_closed_by_me=1)])
+@pytest.mark.parametrize("channel", [open_channel(), new_channel(), open_channel(period=2, period_closed_by_me=1)])
 def test_a_channel_that_is_not_closing_asks_for_nothing(channel: Channel) -> None:
     assert next_trigger(channel, ledger_time_s=10**9) is None
+
+
+def test_a_close_that_was_ordered_and_not_yet_seen_is_asked_for_again() -> None:
+    ordered, close = order_close(open_channel(spent_by_peer=10, claim="signed:10"))
+    assert next_trigger(ordered, ledger_time_s=0) == close
