@@ -1,0 +1,149 @@
+"""On which terms a peer may open a channel with us.
+
+Source of the rules: the peer protocol's `create_channel`, whose parameters also travel as `channel_parameters` in a
+package for a channel that the receiver may not know yet. Our own: the limits on channels without money in them,
+because asking for a channel costs the asker nothing and makes the worker watch one address more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from shared.obyte.agents import CHANNELS_BASE_AA, channel_address
+from shared.obyte.chash import is_valid_address, is_valid_base64
+from shared.obyte.serialization import utf16_length
+from shared.receiving.errors import ChannelRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ASSET_CHARACTERS = 44
+MAX_SALT_LENGTH = 50
+MAX_URL_LENGTH = 1000
+
+_REQUIRED = frozenset({"address", "timeout", "asset", "version"})
+_OPTIONAL = frozenset({"salt"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelParameters:
+    """What makes a channel with a peer this channel and no other. The peer is the agent's B, we are its A."""
+
+    address: str
+    timeout_s: int
+    asset: str
+    version: str
+    salt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningLimits:
+    """Which channels we take: bounds on the timeout, and on how many may wait for their first deposit."""
+
+    min_timeout_s: int
+    max_timeout_s: int
+    max_unfunded_per_peer: int
+    max_unfunded: int
+
+
+def read_parameters(value: object) -> ChannelParameters:
+    """Check the shape of `{address, timeout, asset, version, salt?}`; nothing else may be in it.
+
+    A package's parameters carry no `url`: whoever signs a package could have us contact any address.
+    Raises ChannelRefused.
+    """
+    if not isinstance(value, dict):
+        raise ChannelRefused("invalid_channel_parameters", "channel_parameters should be an object")
+    return _read(value, _OPTIONAL)
+
+
+def read_create_channel(params: Mapping[str, Any]) -> tuple[ChannelParameters, str | None]:
+    """Check the shape of the `create_channel` parameters: as above, and the peer's own base address `url`.
+
+    A null salt or url counts as absent: the reference writes them so. Raises ChannelRefused.
+    """
+    given = {name: value for name, value in params.items() if value is not None or name not in ("salt", "url")}
+    parameters = _read(given, _OPTIONAL | {"url"})
+    url = given.get("url")
+    if url is not None and not _is_http_url(url):
+        raise ChannelRefused("invalid_url", "url should be an http or https address")
+    return parameters, url
+
+
+def check_terms(parameters: ChannelParameters, own_address: str, limits: OpeningLimits) -> None:
+    """Check what depends on us: the timeout's bounds, a known agent version, another address. Raises ChannelRefused."""
+    if parameters.timeout_s < limits.min_timeout_s:
+        raise ChannelRefused(
+            "timeout_too_low", f"Channel timeout is too low, min acceptable: {limits.min_timeout_s} seconds"
+        )
+    if parameters.timeout_s > limits.max_timeout_s:
+        raise ChannelRefused(
+            "timeout_too_high", f"Channel timeout is too high, max acceptable: {limits.max_timeout_s} seconds"
+        )
+    if parameters.address == own_address:
+        raise ChannelRefused("own_address", "address is mine")
+
+
+@lru_cache(maxsize=4096)
+def address_of(parameters: ChannelParameters, own_address: str) -> str:
+    """Return the address of the agent of this channel: we are A, the peer who opens it is B."""
+    return channel_address(
+        own_address,
+        parameters.address,
+        parameters.asset,
+        parameters.timeout_s,
+        parameters.salt,
+        parameters.version,
+    )
+
+
+def _read(value: Mapping[str, Any], optional: frozenset[str]) -> ChannelParameters:
+    for name in value:
+        if name not in _REQUIRED and name not in optional:
+            raise ChannelRefused("unknown_field", f"unknown channel parameter {name[:40]!r}")
+    for name in sorted(_REQUIRED):
+        if name not in value:
+            raise ChannelRefused("missing_field", f"channel parameter {name} is missing")
+    salt = value.get("salt")
+    if "salt" in value:
+        _check_salt(salt)
+    timeout_s = value["timeout"]
+    if type(timeout_s) is not int or timeout_s <= 0:
+        raise ChannelRefused("invalid_timeout", "Channel timeout should be a positive integer")
+    if not is_valid_address(value["address"]):
+        raise ChannelRefused("invalid_address", "address is not a valid address")
+    asset = value["asset"]
+    if asset != "base" and not is_valid_base64(asset, ASSET_CHARACTERS):
+        raise ChannelRefused("invalid_asset", 'asset should be "base" or 44 characters of base64')
+    version = value["version"]
+    if not isinstance(version, str) or version not in CHANNELS_BASE_AA:
+        raise ChannelRefused("unknown_agent_version", "Unknown AA version")
+    return ChannelParameters(value["address"], timeout_s, asset, version, salt)
+
+
+def _check_salt(salt: object) -> None:
+    if not isinstance(salt, str) or not salt:
+        raise ChannelRefused("invalid_salt", "Salt must be a non-empty string")
+    if utf16_length(salt) > MAX_SALT_LENGTH:
+        raise ChannelRefused("invalid_salt", f"Salt must be {MAX_SALT_LENGTH} chars max")
+
+
+def _is_http_url(url: object) -> bool:
+    if (
+        not isinstance(url, str)
+        or len(url) > MAX_URL_LENGTH
+        or not url.isascii()
+        or not url.isprintable()
+        or " " in url
+    ):
+        return False
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
+    except ValueError:
+        return False
