@@ -35,7 +35,6 @@ _MESSAGE_OPTIONAL = frozenset({"channel_parameters"})
 _AUTHOR = frozenset({"address", "definition", "authentifiers"})
 _NOTHING: frozenset[str] = frozenset()
 _LONGEST_NAME = 40
-_COMPACT = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False)
 _SORTED = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False, sort_keys=True)
 
 
@@ -43,7 +42,7 @@ _SORTED = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circ
 class SignedPayment:
     """A package whose signature holds. Whether it is money depends on the channel's state.
 
-    `text` is the package as compact JSON: a bearer secret with agent 1.1, never shown.
+    `text` is the package as compact JSON with sorted keys: a bearer secret with agent 1.1, never shown.
     """
 
     terms: PackageTerms
@@ -77,7 +76,7 @@ def verify_payment_package(package: object, network: Network) -> SignedPayment:
     unsigned = {**members, "authors": [{"address": terms.signer, "definition": author["definition"]}]}
     if not verify(_digest(unsigned, parameters), signature, pubkey):
         raise PackageRefused("bad_signature", "bad signature at path r")
-    return SignedPayment(terms, parameters, _COMPACT.encode(members))
+    return SignedPayment(terms, parameters, _SORTED.encode(members))
 
 
 def _members(value: object, where: str, required: frozenset[str], optional: frozenset[str]) -> dict[str, Any]:
