@@ -1,0 +1,1 @@
+-- The first release has nothing to take away: this only starts the branch of contracting steps.
