@@ -31,11 +31,11 @@ class Network:
         """How many order providers settle a question: more than half of them."""
         return self.order_provider_count // 2 + 1
 
-    def hashes_typed(self, version: str | None) -> bool:
+    def hashes_typed(self, version: object) -> bool:
         """Whether a unit of this version is hashed over the typed source string instead of JSON."""
         return version == self.version_without_timestamp
 
-    def counts_keys(self, version: str | None) -> bool:
+    def counts_keys(self, version: object) -> bool:
         """Whether the size of a unit of this version includes the names of its fields."""
         return version not in (self.version_without_timestamp, self.version_without_key_sizes)
 
