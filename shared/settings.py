@@ -105,6 +105,10 @@ class Settings(BaseSettings):
     """Timeout of the channels we open."""
     max_channels_per_peer: Annotated[int, Field(ge=1, le=1_000_000), Unit("channels")] = 100
     """Channels one payer address may have open with us at a time."""
+    max_unfunded_channels_per_peer: Annotated[int, Field(ge=1, le=1_000_000), Unit("channels")] = 20
+    """Channels one payer address may have with us that never saw a deposit; more are refused."""
+    max_unfunded_channels: Annotated[int, Field(ge=1, le=10_000_000), Unit("channels")] = 10_000
+    """Channels of all payers together that never saw a deposit; more are refused."""
     unconfirmed_limits: Annotated[UnconfirmedLimits, NoDecode, Unit("JSON by asset: amounts and s")] = {
         "base": UnconfirmedLimit(max_by_asset=1_000_000, max_by_channel=1_000_000, min_age_s=5)
     }
@@ -172,6 +176,12 @@ class Settings(BaseSettings):
     def runs_devnet(self) -> bool:
         """Whether `sluice up` starts the local ledger: on devnet, unless a hub was named."""
         return self.network == "devnet" and "hub_url" not in self.model_fields_set
+
+    def connected(self, **urls: str) -> Settings:
+        """Return a copy with some of `database_url`, `redis_url` and `hub_url` replaced, given in clear."""
+        return self.model_copy(
+            update={name: url if name == "hub_url" else SecretStr(url) for name, url in urls.items()}
+        )
 
     @property
     def database_dsn(self) -> str:
