@@ -1,0 +1,159 @@
+"""One batch of verified packages against the channels they are for: in order of arrival, on the state as it evolves.
+
+Pure. The caller has locked the channels (and, where `assets_to_lock` says so, the assets), reads what is asked for, and
+writes what comes out. Every package gets its own outcome; none can fail another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.channels.acceptance import Accepted, Refused, Rule, accept, needs_allowance, next_change_s
+from shared.channels.model import Allowance, Channel, PackageTerms, PeerUnit, Status, UnconfirmedLimits
+from shared.receiving.outcomes import ChannelView, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from shared.receiving.verification import SignedPayment
+
+PaymentKey = tuple[str, int, int, int]
+"""Channel, period, amount_spent, payment_amount: see `PackageTerms.key`."""
+
+_AWAITS_FUNDING = frozenset({Rule.NOT_PUBLISHED, Rule.NOT_FUNDED})
+
+
+@dataclass(frozen=True, slots=True)
+class LockedChannel:
+    """A channel as it was read under its lock. `channel.claim` is None: nobody but the worker may read it."""
+
+    channel: Channel
+    created_by_me: bool
+    units: tuple[PeerUnit, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NewPayment:
+    """A payment to write. `message` is JSON text."""
+
+    terms: PackageTerms
+    asset: str
+    message: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherSilent:
+    """The package is not judged: we cannot see whether its channel is being closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """The package counts, now or since earlier: its receipt is found by the key, once the batch is written."""
+
+    key: PaymentKey
+    duplicate: bool
+
+
+Outcome = Credited | Refusal | WatcherSilent
+
+
+def may_be_duplicate(channel: Channel, terms: PackageTerms) -> bool:
+    """Whether the package can have been accepted before: every accepted one counts in the recorded amount_spent."""
+    if terms.signer != channel.peer_address:
+        return False
+    if terms.period == channel.current_period:
+        return terms.amount_spent <= channel.spent_by_peer
+    return terms.period < channel.current_period
+
+
+def assets_to_lock(
+    channels: Mapping[str, LockedChannel], payments: Iterable[SignedPayment], limits: Mapping[str, UnconfirmedLimits]
+) -> list[str]:
+    """Return, in locking order, the assets whose unconfirmed allowance some package needs."""
+    assets = set()
+    for payment in payments:
+        locked = channels.get(payment.terms.aa_address)
+        if locked is not None and needs_allowance(locked.channel, payment.terms):
+            assets.add(locked.channel.asset)
+    return sorted(assets & limits.keys())
+
+
+class Judge:
+    """Judges packages one after the other; the channels' states after them are in `channels`."""
+
+    def __init__(
+        self,
+        channels: Mapping[str, LockedChannel],
+        *,
+        accepted_before: Collection[PaymentKey],
+        limits: Mapping[str, UnconfirmedLimits],
+        used_of_asset: Mapping[str, int],
+        now_s: float,
+        watcher_silent: bool,
+    ) -> None:
+        """Take what was read under the locks.
+
+        `accepted_before`: the keys among these packages that were credited earlier. `limits`: by asset.
+        `used_of_asset`: the sum of `unconfirmed_used` over all channels of each asset that was locked.
+        `now_s`: the database's clock, in seconds.
+        """
+        self.channels = {address: locked.channel for address, locked in channels.items()}
+        self.new_claims: dict[str, str] = {}
+        self.payments: dict[PaymentKey, NewPayment] = {}
+        self._locked = channels
+        self._accepted_before = accepted_before
+        self._limits = limits
+        self._used_of_asset = dict(used_of_asset)
+        self._now_s = now_s
+        self._watcher_silent = watcher_silent
+
+    def judge(self, payment: SignedPayment, message: str | None) -> Outcome:
+        """Judge the next package."""
+        terms = payment.terms
+        channel = self.channels.get(terms.aa_address)
+        if channel is None:
+            return Refusal("unknown_channel", "unknown channel")
+        is_known = terms.key in self._accepted_before or terms.key in self.payments
+        if is_known and terms.signer == channel.peer_address:
+            return Credited(terms.key, duplicate=True)
+        if self._watcher_silent:
+            return WatcherSilent()
+        allowance = self._allowance(channel)
+        verdict = accept(channel, terms, payment.text, allowance)
+        if isinstance(verdict, Refused):
+            return _refusal(verdict, allowance)
+        self._take(payment, verdict)
+        self.payments[terms.key] = NewPayment(terms, channel.asset, message)
+        return Credited(terms.key, duplicate=False)
+
+    def _allowance(self, channel: Channel) -> Allowance:
+        locked = self._locked[channel.aa_address]
+        used = self._used_of_asset.get(channel.asset, 0)
+        return Allowance(
+            units=locked.units,
+            limits=self._limits.get(channel.asset),
+            used_elsewhere=max(0, used - channel.unconfirmed_used),
+            now_s=self._now_s,
+            created_by_me=locked.created_by_me,
+        )
+
+    def _take(self, payment: SignedPayment, verdict: Accepted) -> None:
+        after = verdict.channel
+        before = self.channels[after.aa_address]
+        self.channels[after.aa_address] = after
+        if after.asset in self._used_of_asset:
+            self._used_of_asset[after.asset] += after.unconfirmed_used - before.unconfirmed_used
+        if verdict.is_new_claim:
+            self.new_claims[after.aa_address] = payment.text
+
+
+def _refusal(verdict: Refused, allowance: Allowance) -> Refusal:
+    changes_at_s = next_change_s(allowance)
+    return Refusal(
+        code=verdict.rule.value,
+        text=verdict.reason,
+        channel=None if verdict.rule is Rule.WRONG_SIGNER else ChannelView.of(verdict.channel),
+        awaits_funding=verdict.rule in _AWAITS_FUNDING and verdict.channel.status is Status.CLOSED,
+        changes_in_s=None if changes_at_s is None else max(0.0, changes_at_s - allowance.now_s),
+    )

@@ -1,0 +1,77 @@
+"""What a payer gets for a package: a receipt, or a refusal that helps to get back in step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from shared.channels.model import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """The receiver's view of a channel, for its payer only.
+
+    `period`: the one that packages signed now belong to. `amount_spent`: the highest one recorded in it. `credit`: what
+    was signed for beyond the payments made.
+    """
+
+    period: int
+    amount_spent: int
+    credit: int
+    status: str
+
+    @classmethod
+    def of(cls, channel: Channel) -> Self:
+        """Return the view of a channel's state."""
+        return cls(channel.current_period, channel.spent_by_peer, channel.credit, channel.status.value)
+
+    def as_json(self) -> dict[str, int | str]:
+        """Return the JSON object of the wire."""
+        return {
+            "period": self.period,
+            "amount_spent": self.amount_spent,
+            "credit": self.credit,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A payment that is committed. A repeated package gets the same one, as a `duplicate`."""
+
+    payment_id: int
+    aa_address: str
+    asset: str
+    period: int
+    amount_spent: int
+    amount: int
+    duplicate: bool = False
+
+    def as_json(self) -> dict[str, int | str | bool]:
+        """Return the JSON object of the wire."""
+        return {
+            "payment_id": self.payment_id,
+            "amount": self.amount,
+            "asset": self.asset,
+            "aa_address": self.aa_address,
+            "period": self.period,
+            "amount_spent": self.amount_spent,
+            "duplicate": self.duplicate,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A package that was not credited. `channel` is None unless the channel's peer himself signed.
+
+    `awaits_funding`: a deposit that the ledger has not shown yet would make it acceptable. `changes_in_s`: seconds
+    until a deposit that was seen grows old enough to count, None if none is on its way.
+    """
+
+    code: str
+    text: str
+    channel: ChannelView | None = None
+    awaits_funding: bool = False
+    changes_in_s: float | None = None
