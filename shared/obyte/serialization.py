@@ -29,6 +29,7 @@ _MAX_PLAIN_DIGITS = 21  # ECMAScript Number::toString writes integers below 10^2
 _MIN_PLAIN_EXPONENT = -6  # and fractions down to 10^-6
 
 _NEEDS_ESCAPE = re.compile('["\\\\\x00-\x1f\ud800-\udfff\U00010000-\U0010ffff]')
+_quote_ascii = json.JSONEncoder(ensure_ascii=False).encode
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
 
 
@@ -90,9 +91,9 @@ def utf16_length(text: str) -> int:
 
 def sorted_keys(keys: Iterable[str]) -> list[str]:
     """Sort object keys by UTF-16 code units, in which an emoji comes before U+FFFF."""
-    names = list(keys)
     try:
-        return sorted(names) if all(map(str.isascii, names)) else sorted(names, key=_utf16_order)
+        names = sorted(keys)
+        return names if "".join(names).isascii() else sorted(names, key=_utf16_order)
     except TypeError:
         raise SerializationError("invalid_key", "an object key must be a string") from None
 
@@ -143,7 +144,7 @@ def _append_json(value: JsonValue, parts: list[str], depth_left: int, *, allow_e
         _check_container(value or allow_empty, "empty_object", depth_left)
         mark = "{"
         for key in sorted_keys(value):
-            parts += mark, _quoted(key), ":"
+            parts.append(f"{mark}{_quoted(key)}:")
             _append_json(value[key], parts, depth_left - 1, allow_empty=allow_empty)
             mark = ","
         parts.append("}" if value else "{}")
@@ -160,7 +161,8 @@ def _append_json(value: JsonValue, parts: list[str], depth_left: int, *, allow_e
 
 
 def _quoted(text: str) -> str:
-    return f'"{_NEEDS_ESCAPE.sub(_escape, text)}"'
+    # Python and ECMAScript quote ASCII alike; beyond it only surrogates, and what is made of them, are escaped.
+    return _quote_ascii(text) if text.isascii() else f'"{_NEEDS_ESCAPE.sub(_escape, text)}"'
 
 
 def _escape(match: re.Match[str]) -> str:
