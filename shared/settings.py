@@ -12,7 +12,7 @@ import logging
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         text = self.redis_url.get_secret_value()
         if not text.startswith("unix:"):
             return text
-        return f"redis+socket://{quote(urlsplit(text).path)}"
+        return f"redis+socket://{unquote(urlsplit(text).path)}"
 
 
 class SettingsError(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shared.settings import Settings, SettingsError, environment, load_settings, unknown_variables
+from shared.settings import ENV_FILE, Settings, SettingsError, environment, load_settings, unknown_variables
 from shared.settings_docs import PAGE, page
 
 
@@ -18,6 +18,7 @@ from shared.settings_docs import PAGE, page
 def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.upper().startswith("SLUICE_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", ENV_FILE)
     monkeypatch.chdir(tmp_path)
 
 
