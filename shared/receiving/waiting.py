@@ -17,7 +17,7 @@ from shared.receiving.errors import UnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shared.bus import Bus
+    from shared.bus import Bus, Subscription
 
 MAX_WAITERS = 500
 POLL_S = 1.0
@@ -43,7 +43,8 @@ class ChannelWaits:
         if self._count >= self._max_waiters:
             raise UnavailableError("overloaded", "too many payments wait for their channel's funding")
         if self._listener is None:
-            self._listener = asyncio.create_task(self._listen(), name="channel-waits")
+            events = self._bus.subscribe(CHANNEL_CHANGED)
+            self._listener = asyncio.create_task(self._listen(events), name="channel-waits")
         changed = asyncio.Event()
         self._waiters.setdefault(aa_address, set()).add(changed)
         self._count += 1
@@ -67,8 +68,8 @@ class ChannelWaits:
             self._listener.cancel()
             await asyncio.gather(self._listener, return_exceptions=True)
 
-    async def _listen(self) -> None:
-        with self._bus.subscribe(CHANNEL_CHANGED) as events:
+    async def _listen(self, events: Subscription) -> None:
+        with events:
             async for event in events:
                 for changed in self._waiters.get(event.body.get("aa_address", ""), ()):
                     changed.set()
