@@ -1,0 +1,1 @@
+"""Load users and the benchmark harness; not part of the installed package."""
