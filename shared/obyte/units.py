@@ -103,7 +103,7 @@ def check_joint(joint: JsonValue, network: Network, *, now_s: float | None = Non
     """
     if not isinstance(joint, dict):
         raise UnitError("not_an_object", "a joint must be an object")
-    if not joint.keys() <= _JOINT_FIELDS or ("skiplist_units" in joint and "ball" not in joint):
+    if not joint.keys() <= _JOINT_FIELDS:
         raise UnitError("unknown_fields", "a joint has a unit and, when stable, a ball and skiplist_units")
     if "ball" in joint:
         _check_hash(joint, "ball")
