@@ -54,7 +54,7 @@ async def test_two_databases_of_a_new_cluster_may_be_migrated_at_once(postgres_u
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         for name in names:
             admin.execute(f"CREATE DATABASE {name}")
-    urls = [postgres_url.replace("/postgres?", f"/{name}?") for name in names]
+    urls = [postgres_url.replace("/sluice?", f"/{name}?") for name in names]
     assert await asyncio.gather(*(asyncio.to_thread(migrate, url) for url in urls)) == [UP_TO_DATE] * 2
 
 
@@ -97,7 +97,7 @@ def test_an_ordinary_owner_can_migrate_and_step_down(postgres_url: str) -> None:
         admin.execute("CREATE ROLE plain_owner LOGIN CREATEROLE")
         admin.execute("GRANT sluice_front, sluice_worker TO plain_owner WITH ADMIN OPTION, SET FALSE")
         admin.execute("CREATE DATABASE plain OWNER plain_owner")
-    url = postgres_url.replace("postgres:@/postgres?", "plain_owner@/plain?")
+    url = postgres_url.replace("postgres@/sluice?", "plain_owner@/plain?")
     assert migrate(url) == UP_TO_DATE
     with psycopg.connect(url) as conn:
         conn.execute("SET ROLE sluice_front")

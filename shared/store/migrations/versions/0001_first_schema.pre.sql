@@ -79,6 +79,7 @@ CREATE TABLE channels (
 
 CREATE INDEX channels_using_unconfirmed ON channels (asset) INCLUDE (unconfirmed_used) WHERE unconfirmed_used > 0;
 CREATE INDEX channels_by_age ON channels (created_at, aa_address);
+CREATE INDEX channels_never_opened ON channels (peer_address) WHERE last_event_id = 0;
 CREATE INDEX channels_to_watch ON channels (aa_address) WHERE NOT is_watched;
 
 CREATE TABLE payments (

@@ -1,0 +1,106 @@
+"""A channel as a row: what the rules know of it, and what only the store and the doors need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from shared.channels.model import Channel, Status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import asyncpg
+
+STATE_COLUMNS = """
+    aa_address, own_address, peer_address, asset, timeout_s, status, period, deposited_by_peer, deposited_by_me,
+    spent_by_peer, spent_by_me, credit, period_closed_by_me, close_started_at_s, claimed_by_peer, last_event_id,
+    definition_confirmed"""
+"""What makes a `Channel`, except `claim`, which the front's role may not read."""
+
+ALL_COLUMNS = f"""{STATE_COLUMNS}, salt, version, role, peer_url, has_peer_units, created_at, updated_at"""
+"""What makes a `StoredChannel`."""
+
+Side = Literal["A", "B"]
+"""Which party of the agent we are: B asked for the channel, A was asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewChannel:
+    """What both peers agreed on. `aa_address` is a hash of it, so it never changes."""
+
+    aa_address: str
+    own_address: str
+    peer_address: str
+    asset: str
+    timeout_s: int
+    salt: str | None
+    version: str
+    role: Side
+    peer_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredChannel:
+    """A channel as it was when it was read, without a lock. `channel.claim` is None."""
+
+    channel: Channel
+    salt: str | None
+    version: str
+    role: Side
+    peer_url: str | None
+    has_peer_units: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LockedChannel:
+    """A channel that nobody else can change before the end of the transaction. `channel.claim` is None."""
+
+    channel: Channel
+    created_by_me: bool
+    has_peer_units: bool
+    """Whether `peer_units` has something to say about it."""
+    now_s: float
+    """The database's clock when the row was read, as seconds since 1970."""
+    watcher_age_s: float | None
+    """How long ago the watcher was last in step with the ledger; None if it never was."""
+
+
+def channel_of(row: asyncpg.Record, claim: str | None = None) -> Channel:
+    """Make the rules' channel from a row with at least STATE_COLUMNS."""
+    return Channel(
+        aa_address=row["aa_address"],
+        own_address=row["own_address"],
+        peer_address=row["peer_address"],
+        asset=row["asset"],
+        timeout_s=row["timeout_s"],
+        status=Status(row["status"]),
+        period=row["period"],
+        deposited_by_peer=row["deposited_by_peer"],
+        deposited_by_me=row["deposited_by_me"],
+        spent_by_peer=row["spent_by_peer"],
+        spent_by_me=row["spent_by_me"],
+        credit=row["credit"],
+        claim=claim,
+        period_closed_by_me=row["period_closed_by_me"],
+        close_started_at_s=row["close_started_at_s"],
+        claimed_by_peer=row["claimed_by_peer"],
+        last_event_id=row["last_event_id"],
+        definition_confirmed=row["definition_confirmed"],
+    )
+
+
+def stored_channel_of(row: asyncpg.Record) -> StoredChannel:
+    """Make a stored channel from a row with ALL_COLUMNS."""
+    return StoredChannel(
+        channel=channel_of(row),
+        salt=row["salt"],
+        version=row["version"],
+        role=row["role"],
+        peer_url=row["peer_url"],
+        has_peer_units=row["has_peer_units"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )

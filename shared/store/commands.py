@@ -1,0 +1,143 @@
+"""Commands: what fronts ask the worker to do. The row is the request and carries the outcome back."""
+
+# ruff: noqa: S608 - statements are joined from constants only
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from shared.store.errors import IdempotencyConflictError
+from shared.store.json_text import from_text, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    import asyncpg
+
+    from shared.store.database import Connection
+    from shared.store.lease import Lease
+
+
+class CommandState(StrEnum):
+    """Where a command stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One request to the worker, and what became of it."""
+
+    id: int
+    kind: str
+    aa_address: str | None
+    params: dict[str, Any] = field(repr=False)
+    idempotency_key: str
+    state: CommandState
+    result: Any = field(repr=False)
+    error: str | None
+    attempts: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+_COLUMNS = """
+    id, kind, aa_address, params, idempotency_key, state, result, error, attempts,
+    created_at, started_at, finished_at"""
+
+_INSERT = f"""
+    INSERT INTO commands (kind, aa_address, params, idempotency_key) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (idempotency_key) DO NOTHING
+    RETURNING {_COLUMNS}
+"""
+
+_BY_KEY = f"SELECT {_COLUMNS} FROM commands WHERE idempotency_key = $1"
+
+_GET = f"SELECT {_COLUMNS} FROM commands WHERE id = $1"
+
+_CLAIM_NEXT = f"""
+    UPDATE commands
+       SET state = 'running', started_at = clock_timestamp(), attempts = attempts + 1, lease_term = $1
+     WHERE id = (SELECT id FROM commands WHERE state = 'queued' ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING {_COLUMNS}
+"""
+
+_RESOLVE = """
+    UPDATE commands
+       SET state = $3, result = $4, error = $5, finished_at = clock_timestamp()
+     WHERE id = $1 AND state = 'running' AND lease_term = $2
+"""
+
+_REQUEUE_STALE = """
+    UPDATE commands SET state = 'queued' WHERE state = 'running' AND lease_term < $1 RETURNING id
+"""
+
+
+async def insert(
+    conn: Connection, kind: str, params: Mapping[str, Any], *, idempotency_key: str, aa_address: str | None = None
+) -> Command:
+    """Ask for something once: the same request under the same key returns the same command.
+
+    Raises IdempotencyConflictError when the key was used for another request. `params` must be JSON.
+    """
+    row = await conn.fetchrow(_INSERT, kind, aa_address, to_text(params), idempotency_key)
+    if row is None:
+        row = await conn.fetchrow(_BY_KEY, idempotency_key)
+    if row is None:
+        raise IdempotencyConflictError("the idempotency key is being used by another request")
+    command = _command_of(row)
+    if (command.kind, command.aa_address, command.params) != (kind, aa_address, from_text(to_text(params))):
+        raise IdempotencyConflictError("the idempotency key was used before with another request")
+    return command
+
+
+async def get(conn: Connection, command_id: int) -> Command | None:
+    """Return a command as it stands."""
+    row = await conn.fetchrow(_GET, command_id)
+    return None if row is None else _command_of(row)
+
+
+async def claim_next(conn: Connection, lease: Lease) -> Command | None:
+    """Take the oldest queued command for running, None if there is none. Worker only.
+
+    Two that ask at once get two different commands.
+    """
+    row = await conn.fetchrow(_CLAIM_NEXT, lease.term)
+    return None if row is None else _command_of(row)
+
+
+async def finish(conn: Connection, command_id: int, lease: Lease, result: Any = None) -> bool:
+    """Record success; False when the command was taken from this term meanwhile. Worker only."""
+    return await _resolve(conn, command_id, lease, CommandState.SUCCEEDED, result, None)
+
+
+async def fail(conn: Connection, command_id: int, lease: Lease, error: str, result: Any = None) -> bool:
+    """Record failure, with a reason for people; False when the command was taken from this term. Worker only."""
+    return await _resolve(conn, command_id, lease, CommandState.FAILED, result, error)
+
+
+async def requeue_stale(conn: Connection, lease: Lease) -> list[int]:
+    """Queue again what holders of earlier terms left running; return the ids. Worker only."""
+    return [row["id"] for row in await conn.fetch(_REQUEUE_STALE, lease.term)]
+
+
+async def _resolve(
+    conn: Connection, command_id: int, lease: Lease, state: CommandState, result: Any, error: str | None
+) -> bool:
+    text = None if result is None else to_text(result)
+    return await conn.execute(_RESOLVE, command_id, lease.term, state.value, text, error) == "UPDATE 1"
+
+
+def _command_of(row: asyncpg.Record) -> Command:
+    values = dict(row)
+    values["state"] = CommandState(values["state"])
+    values["params"] = from_text(values["params"])
+    values["result"] = from_text(values["result"])
+    return Command(**values)

@@ -1,0 +1,137 @@
+"""The journal of units we make: written, signed, before they are posted. After a crash the same unit is posted again.
+
+composed  stored; nobody else has seen it, or nobody knows whether anybody has
+posted    the hub took it
+stable    final on the ledger
+failed    it can never become final; only now may another unit be made for the same purpose
+"""
+
+# ruff: noqa: S608 - statements are joined from constants only
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from shared.store.errors import UnfinishedUnitError
+from shared.store.json_text import from_text, to_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    import asyncpg
+
+    from shared.store.database import Connection
+
+
+class UnitState(StrEnum):
+    """Where a unit of ours stands."""
+
+    COMPOSED = "composed"
+    POSTED = "posted"
+    STABLE = "stable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One unit of ours and what it is for. `period` and `aa_address` are None when it is for no channel."""
+
+    id: int
+    purpose: str
+    aa_address: str | None
+    period: int | None
+    unit: str
+    joint: dict[str, Any] = field(repr=False)
+    state: UnitState
+    error: str | None
+    created_at: datetime
+    posted_at: datetime | None
+    resolved_at: datetime | None
+
+
+_COLUMNS = "id, purpose, aa_address, period, unit, joint, state, error, created_at, posted_at, resolved_at"
+
+_COMPOSE = f"""
+    INSERT INTO journal (purpose, aa_address, period, unit, joint) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (purpose, aa_address, period) WHERE state IN ('composed', 'posted') DO NOTHING
+    RETURNING {_COLUMNS}
+"""
+
+_POSTED = "UPDATE journal SET state = 'posted', posted_at = now() WHERE unit = $1 AND state = 'composed'"
+
+_STABLE = """
+    UPDATE journal SET state = 'stable', resolved_at = now() WHERE unit = $1 AND state IN ('composed', 'posted')
+"""
+
+_FAILED = """
+    UPDATE journal
+       SET state = 'failed', error = $2, resolved_at = now()
+     WHERE unit = $1 AND state IN ('composed', 'posted')
+"""
+
+_UNFINISHED = f"""
+    SELECT {_COLUMNS} FROM journal WHERE state IN ('composed', 'posted') ORDER BY id
+"""
+
+_GET = f"SELECT {_COLUMNS} FROM journal WHERE unit = $1"
+
+_OF_CHANNEL = f"SELECT {_COLUMNS} FROM journal WHERE aa_address = $1 ORDER BY id"
+
+
+async def compose(
+    conn: Connection,
+    purpose: str,
+    unit: str,
+    joint: dict[str, Any],
+    *,
+    aa_address: str | None = None,
+    period: int | None = None,
+) -> Entry:
+    """Store a signed unit before it is posted.
+
+    Raises UnfinishedUnitError when the fate of one for the same purpose, channel and period is open.
+    """
+    row = await conn.fetchrow(_COMPOSE, purpose, aa_address, period, unit, to_text(joint))
+    if row is None:
+        raise UnfinishedUnitError(f"a unit to {purpose} is on its way already")
+    return _entry_of(row)
+
+
+async def posted(conn: Connection, unit: str) -> bool:
+    """Note that the hub took the unit; False if it was noted before."""
+    return await conn.execute(_POSTED, unit) == "UPDATE 1"
+
+
+async def stable(conn: Connection, unit: str) -> bool:
+    """Note that the unit is final; False if its fate was known already or it is not ours."""
+    return await conn.execute(_STABLE, unit) == "UPDATE 1"
+
+
+async def failed(conn: Connection, unit: str, error: str) -> bool:
+    """Note that the unit can never become final, and why; False if its fate was known already or it is not ours."""
+    return await conn.execute(_FAILED, unit, error) == "UPDATE 1"
+
+
+async def unfinished(conn: Connection) -> list[Entry]:
+    """Return the units whose fate is open, in the order they were made: what has to be posted again after a crash."""
+    return [_entry_of(row) for row in await conn.fetch(_UNFINISHED)]
+
+
+async def get(conn: Connection, unit: str) -> Entry | None:
+    """Return the entry of a unit, None if it is not ours."""
+    row = await conn.fetchrow(_GET, unit)
+    return None if row is None else _entry_of(row)
+
+
+async def of_channel(conn: Connection, aa_address: str) -> list[Entry]:
+    """Return all units made for a channel, in their order."""
+    return [_entry_of(row) for row in await conn.fetch(_OF_CHANNEL, aa_address)]
+
+
+def _entry_of(row: asyncpg.Record) -> Entry:
+    values = dict(row)
+    values["state"] = UnitState(values["state"])
+    values["joint"] = from_text(values["joint"])
+    return Entry(**values)

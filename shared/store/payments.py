@@ -1,0 +1,219 @@
+"""Payments: one row for each package that was credited. The money itself is the key, so each is credited once."""
+
+# ruff: noqa: S608 - statements are joined from constants only
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.store.errors import StaleChannelError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Collection, Sequence
+    from datetime import datetime
+
+    import asyncpg
+
+    from shared.channels.model import Channel
+    from shared.store.database import Connection
+
+MAX_PAGE = 1_000
+
+# Named one by one: during a rolling upgrade the table may have columns that this release does not know.
+_COLUMNS = "id, aa_address, period, amount_spent, payment_amount, asset, message, response, accepted_at"
+
+PaymentKey = tuple[str, int, int, int]
+"""Channel, period, amount_spent, payment_amount: what makes two packages the same payment."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPayment:
+    """A payment to be recorded. `message` is JSON text."""
+
+    aa_address: str
+    period: int
+    amount_spent: int
+    payment_amount: int
+    message: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment on record. `response` is what the application said to it, None before it has."""
+
+    id: int
+    aa_address: str
+    period: int
+    amount_spent: int
+    payment_amount: int
+    asset: str
+    message: str | None = field(repr=False)
+    response: str | None = field(repr=False)
+    accepted_at: datetime
+
+    @property
+    def key(self) -> PaymentKey:
+        """What makes two packages the same payment."""
+        return (self.aa_address, self.period, self.amount_spent, self.payment_amount)
+
+
+# ---------------------------------------------------------------------------------------------------------- accepting
+
+_FIND = f"""
+    SELECT {_COLUMNS}
+      FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+           AS wanted (aa_address, period, amount_spent, payment_amount)
+      JOIN payments USING (aa_address, period, amount_spent, payment_amount)
+"""
+
+
+async def find(conn: Connection, keys: Collection[PaymentKey]) -> dict[PaymentKey, Payment]:
+    """Return those of the payments that are on record. Call it under the channels' locks to judge duplicates."""
+    rows = await conn.fetch(_FIND, *_columns(keys, 4))
+    payments = [_payment_of(row) for row in rows]
+    return {payment.key: payment for payment in payments}
+
+
+# Channels come in two kinds: with a better claim, and with the one that is stored already. The front may write claims
+# but never read one, so it cannot say "claim = claim": each kind gets its own update. Both check again what was read
+# under the lock. The payments' asset is their channel's, by construction.
+_RECORD_BATCH = """
+    WITH after AS (
+      SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])
+                    AS t (aa_address, spent_by_peer, credit, claim)
+    ), with_better_claim AS (
+      UPDATE channels c
+         SET spent_by_peer = after.spent_by_peer, credit = after.credit, claim = after.claim, updated_at = now()
+        FROM after
+       WHERE c.aa_address = after.aa_address AND after.claim IS NOT NULL AND c.spent_by_peer < after.spent_by_peer
+      RETURNING c.aa_address, c.asset
+    ), with_same_claim AS (
+      UPDATE channels c
+         SET credit = after.credit, updated_at = now()
+        FROM after
+       WHERE c.aa_address = after.aa_address AND after.claim IS NULL AND c.spent_by_peer = after.spent_by_peer
+      RETURNING c.aa_address, c.asset
+    ), changed AS (
+      SELECT * FROM with_better_claim UNION ALL SELECT * FROM with_same_claim
+    ), recorded AS (
+      INSERT INTO payments (aa_address, period, amount_spent, payment_amount, message, asset)
+      SELECT new.aa_address, new.period, new.amount_spent, new.payment_amount, new.message, changed.asset
+        FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[]) WITH ORDINALITY
+             AS new (aa_address, period, amount_spent, payment_amount, message, place)
+        JOIN changed USING (aa_address)
+       ORDER BY new.place
+      RETURNING id
+    )
+    SELECT (SELECT count(*) FROM changed) AS channels, ARRAY(SELECT id FROM recorded ORDER BY id) AS ids
+"""
+
+
+async def record_batch(conn: Connection, channels: Sequence[Channel], payments: Sequence[NewPayment]) -> list[int]:
+    """Write the channels as they are after the payments, and the payments; return the payments' ids in their order.
+
+    The caller has locked the channels in this transaction and found none of the payments on record. Each channel comes
+    once; its `claim` is the package of the greatest amount_spent if the batch has raised that, else None, which leaves
+    the stored claim alone.
+
+    Raises StaleChannelError when a channel is not as it was under the lock, or a payment's channel is missing: nothing
+    may be committed then. A payment that is on record already raises the driver's unique violation.
+    """
+    [row] = await conn.fetch(
+        _RECORD_BATCH,
+        *_columns([(c.aa_address, c.spent_by_peer, c.credit, c.claim) for c in channels], 4),
+        *_columns([(p.aa_address, p.period, p.amount_spent, p.payment_amount, p.message) for p in payments], 5),
+    )
+    if row["channels"] != len(channels) or len(row["ids"]) != len(payments):
+        raise StaleChannelError("a channel changed while its lock was held, or came without its payments")
+    ids: list[int] = row["ids"]
+    return ids
+
+
+_KEEP_RESPONSE = "UPDATE payments SET response = $2 WHERE id = $1 AND response IS NULL"
+
+_RESPONSE = "SELECT response FROM payments WHERE id = $1"
+
+
+async def keep_response(conn: Connection, payment_id: int, response: str) -> str | None:
+    """Keep what the application said to a payment; the first answer stays. Return the one that counts."""
+    if await conn.execute(_KEEP_RESPONSE, payment_id, response) == "UPDATE 1":
+        return response
+    kept: str | None = await conn.fetchval(_RESPONSE, payment_id)
+    return kept
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which payments: None is any. `since` is included, `until` is not."""
+
+    aa_address: str | None = None
+    asset: str | None = None
+    period: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+ANY = Filter()
+
+_MATCHES = """($1::text IS NULL OR aa_address = $1)
+       AND ($2::text IS NULL OR asset = $2)
+       AND ($3::bigint IS NULL OR period = $3)
+       AND ($4::timestamptz IS NULL OR accepted_at >= $4)
+       AND ($5::timestamptz IS NULL OR accepted_at < $5)"""
+
+_PAGE = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} AND id > $6 ORDER BY id LIMIT $7"
+
+_PAGE_BACK = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} AND id < $6 ORDER BY id DESC LIMIT $7"
+
+_GET = f"SELECT {_COLUMNS} FROM payments WHERE id = $1"
+
+_EXPORT = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} ORDER BY id"
+
+_LAST_ID = 2**63 - 1
+
+
+async def get(conn: Connection, payment_id: int) -> Payment | None:
+    """Return one payment."""
+    row = await conn.fetchrow(_GET, payment_id)
+    return None if row is None else _payment_of(row)
+
+
+async def page(conn: Connection, which: Filter = ANY, *, after: int = 0, limit: int = 100) -> list[Payment]:
+    """Return payments, oldest first. The cursor `after` is the id of the last one of the page before.
+
+    A payment that is being committed may appear later than one with a greater id.
+    """
+    rows = await conn.fetch(_PAGE, *_arguments(which), after, min(limit, MAX_PAGE))
+    return [_payment_of(row) for row in rows]
+
+
+async def page_back(
+    conn: Connection, which: Filter = ANY, *, before: int | None = None, limit: int = 100
+) -> list[Payment]:
+    """Return payments, newest first. The cursor `before` is the id of the last one of the page before."""
+    start = _LAST_ID if before is None else before
+    rows = await conn.fetch(_PAGE_BACK, *_arguments(which), start, min(limit, MAX_PAGE))
+    return [_payment_of(row) for row in rows]
+
+
+async def export(conn: Connection, which: Filter = ANY, *, prefetch: int = 500) -> AsyncIterator[Payment]:
+    """Stream payments, oldest first, however many there are, as of one moment. Needs a transaction."""
+    async for row in conn.cursor(_EXPORT, *_arguments(which), prefetch=prefetch):
+        yield _payment_of(row)
+
+
+def _arguments(which: Filter) -> tuple[object, ...]:
+    return (which.aa_address, which.asset, which.period, which.since, which.until)
+
+
+def _columns(rows: Collection[tuple[object, ...]], width: int) -> list[list[object]]:
+    """Turn rows into the arrays that `unnest` makes rows of again."""
+    return [[row[place] for row in rows] for place in range(width)]
+
+
+def _payment_of(row: asyncpg.Record) -> Payment:
+    return Payment(**row)
