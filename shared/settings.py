@@ -42,11 +42,9 @@ def _default_hub(data: dict[str, Any]) -> str:
     return PUBLIC_HUBS.get(network, f"ws://127.0.0.1:{data.get('devnet_port', 6611)}")
 
 
-def _default_public_url(data: dict[str, Any]) -> str:
-    host = data.get("bind_host", "127.0.0.1")
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - recognised, not bound: no peer can connect to it
-        host = "127.0.0.1"
-    return f"http://{f'[{host}]' if ':' in host else host}:{data.get('port', 6800)}/"
+def _local_url(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - recognised: nobody can connect to it
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 class Settings(BaseSettings):
@@ -94,7 +92,9 @@ class Settings(BaseSettings):
     """Port of the front."""
     rpc_port: Port = 6333
     """Port of the JSON-RPC door, on loopback only."""
-    public_url: Annotated[HttpUrl, Unit("URL", "`http://BIND_HOST:PORT/`")] = Field(default_factory=_default_public_url)
+    public_url: Annotated[HttpUrl, Unit("URL", "`http://BIND_HOST:PORT/`")] = Field(
+        default_factory=lambda data: _local_url(data.get("bind_host", "127.0.0.1"), data.get("port", 6800))
+    )
     """The address peers reach the fronts at, behind the load balancer."""
 
     min_channel_timeout_s: Seconds = 800
@@ -176,6 +176,11 @@ class Settings(BaseSettings):
     def runs_devnet(self) -> bool:
         """Whether `sluice up` starts the local ledger: on devnet, unless a hub was named."""
         return self.network == "devnet" and "hub_url" not in self.model_fields_set
+
+    @property
+    def local_url(self) -> str:
+        """The address under which this machine itself reaches the fronts."""
+        return _local_url(self.bind_host, self.port)
 
     def connected(self, **urls: str) -> Settings:
         """Return a copy with some of `database_url`, `redis_url` and `hub_url` replaced, given in clear."""
