@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from shared.store.errors import DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class ReceivingError(Exception):
     """A refusal: `code` is stable, the text names the field and the rule."""
@@ -20,12 +28,37 @@ class ChannelRefused(ReceivingError):  # noqa: N818 - likewise
     """A channel cannot be opened on these terms."""
 
 
+class NotInitializedError(ReceivingError):
+    """No worker has written yet whose wallet this installation receives for."""
+
+    def __init__(self) -> None:
+        super().__init__("not_initialized", "I'm not initialized yet")
+
+
+class NotReadyError(ReceivingError):
+    """The channel could not take a payment now."""
+
+
 class UnavailableError(ReceivingError):
     """Not now: the same request may succeed later, and repeating it is safe.
 
-    Codes: `database_unavailable`, `watcher_silent`, `overloaded`, `not_initialized`, `shutting_down`.
+    Codes: `database_unavailable`, `watcher_silent`, `overloaded`, `shutting_down`.
     """
 
     def __init__(self, code: str, text: str, *, retry_after_s: int = 1) -> None:
         super().__init__(code, text)
         self.retry_after_s = retry_after_s
+
+
+def database_unavailable() -> UnavailableError:
+    """Return the error for a database that cannot be reached, or not in time."""
+    return UnavailableError("database_unavailable", "the database is not available now")
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Raise UnavailableError in place of the store's errors of that kind."""
+    try:
+        yield
+    except DatabaseUnavailableError as error:
+        raise database_unavailable() from error

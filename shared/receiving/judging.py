@@ -6,40 +6,29 @@ writes what comes out. Every package gets its own outcome; none can fail another
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.channels.acceptance import Accepted, Refused, Rule, accept, needs_allowance, next_change_s
+from shared.channels.acceptance import Refused, Rule, accept, needs_allowance, next_change_s
 from shared.channels.model import Allowance, Channel, PackageTerms, PeerUnit, Status, UnconfirmedLimits
 from shared.receiving.outcomes import ChannelView, Refusal
+from shared.store.payments import NewPayment, PaymentKey
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from shared.receiving.verification import SignedPayment
 
-PaymentKey = tuple[str, int, int, int]
-"""Channel, period, amount_spent, payment_amount: see `PackageTerms.key`."""
-
 _AWAITS_FUNDING = frozenset({Rule.NOT_PUBLISHED, Rule.NOT_FUNDED})
 
 
 @dataclass(frozen=True, slots=True)
-class LockedChannel:
-    """A channel as it was read under its lock. `channel.claim` is None: nobody but the worker may read it."""
+class ChannelAtHand:
+    """A channel as it was read under its lock. `channel.claim` is None: no front may read it."""
 
     channel: Channel
     created_by_me: bool
     units: tuple[PeerUnit, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NewPayment:
-    """A payment to write. `message` is JSON text."""
-
-    terms: PackageTerms
-    asset: str
-    message: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +57,7 @@ def may_be_duplicate(channel: Channel, terms: PackageTerms) -> bool:
 
 
 def assets_to_lock(
-    channels: Mapping[str, LockedChannel], payments: Iterable[SignedPayment], limits: Mapping[str, UnconfirmedLimits]
+    channels: Mapping[str, ChannelAtHand], payments: Iterable[SignedPayment], limits: Mapping[str, UnconfirmedLimits]
 ) -> list[str]:
     """Return, in locking order, the assets whose unconfirmed allowance some package needs."""
     assets = set()
@@ -80,11 +69,15 @@ def assets_to_lock(
 
 
 class Judge:
-    """Judges packages one after the other; the channels' states after them are in `channels`."""
+    """Judges packages one after the other.
+
+    After them, `channels` has the states by address; a state's `claim` is the best package of the batch if that is
+    better than the one on record, else None. `payments` are the new ones, in order.
+    """
 
     def __init__(
         self,
-        channels: Mapping[str, LockedChannel],
+        channels: Mapping[str, ChannelAtHand],
         *,
         accepted_before: Collection[PaymentKey],
         limits: Mapping[str, UnconfirmedLimits],
@@ -99,7 +92,6 @@ class Judge:
         `now_s`: the database's clock, in seconds.
         """
         self.channels = {address: locked.channel for address, locked in channels.items()}
-        self.new_claims: dict[str, str] = {}
         self.payments: dict[PaymentKey, NewPayment] = {}
         self._locked = channels
         self._accepted_before = accepted_before
@@ -123,8 +115,8 @@ class Judge:
         verdict = accept(channel, terms, payment.text, allowance)
         if isinstance(verdict, Refused):
             return _refusal(verdict, allowance)
-        self._take(payment, verdict)
-        self.payments[terms.key] = NewPayment(terms, channel.asset, message)
+        self._move_to(verdict.channel)
+        self.payments[terms.key] = NewPayment(*terms.key, message)
         return Credited(terms.key, duplicate=False)
 
     def _allowance(self, channel: Channel) -> Allowance:
@@ -138,14 +130,11 @@ class Judge:
             created_by_me=locked.created_by_me,
         )
 
-    def _take(self, payment: SignedPayment, verdict: Accepted) -> None:
-        after = verdict.channel
+    def _move_to(self, after: Channel) -> None:
         before = self.channels[after.aa_address]
         self.channels[after.aa_address] = after
         if after.asset in self._used_of_asset:
             self._used_of_asset[after.asset] += after.unconfirmed_used - before.unconfirmed_used
-        if verdict.is_new_claim:
-            self.new_claims[after.aa_address] = payment.text
 
 
 def _refusal(verdict: Refused, allowance: Allowance) -> Refusal:

@@ -1,42 +1,28 @@
-"""On which terms a peer may open a channel with us.
+"""On which terms a peer may open a channel with us, and its row.
 
-Source of the rules: the peer protocol's `create_channel`, whose parameters also travel as `channel_parameters` in a
-package for a channel that the receiver may not know yet. Our own: the limits on channels without money in them,
-because asking for a channel costs the asker nothing and makes the worker watch one address more.
+Asking for a channel costs the asker nothing and makes the worker watch one address more: channels that never saw a
+deposit are limited, per peer and in total.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Self
 
-from shared.obyte.agents import CHANNELS_BASE_AA, channel_address
-from shared.obyte.chash import is_valid_address, is_valid_base64
-from shared.obyte.serialization import utf16_length
-from shared.receiving.errors import ChannelRefused
+from shared.bus import CHANNEL_CHANGED
+from shared.obyte.errors import NetworkError
+from shared.obyte.networks import network_named
+from shared.receiving.channel_parameters import ChannelParameters, address_of
+from shared.receiving.errors import ChannelRefused, NotInitializedError, database_errors
+from shared.store import channels, instance
+from shared.store.channel_rows import NewChannel
+from shared.store.channels import Insertion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-ASSET_CHARACTERS = 44
-MAX_SALT_LENGTH = 50
-MAX_URL_LENGTH = 1000
-
-_REQUIRED = frozenset({"address", "timeout", "asset", "version"})
-_OPTIONAL = frozenset({"salt"})
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelParameters:
-    """What makes a channel with a peer this channel and no other. The peer is the agent's B, we are its A."""
-
-    address: str
-    timeout_s: int
-    asset: str
-    version: str
-    salt: str | None = None
+    from shared.bus import Bus
+    from shared.obyte.networks import Network
+    from shared.settings import Settings
+    from shared.store.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +34,15 @@ class OpeningLimits:
     max_unfunded_per_peer: int
     max_unfunded: int
 
-
-def read_parameters(value: object) -> ChannelParameters:
-    """Check the shape of `{address, timeout, asset, version, salt?}`; nothing else may be in it.
-
-    A package's parameters carry no `url`: whoever signs a package could have us contact any address.
-    Raises ChannelRefused.
-    """
-    if not isinstance(value, dict):
-        raise ChannelRefused("invalid_channel_parameters", "channel_parameters should be an object")
-    return _read(value, _OPTIONAL)
-
-
-def read_create_channel(params: Mapping[str, Any]) -> tuple[ChannelParameters, str | None]:
-    """Check the shape of the `create_channel` parameters: as above, and the peer's own base address `url`.
-
-    A null salt or url counts as absent: the reference writes them so. Raises ChannelRefused.
-    """
-    given = {name: value for name, value in params.items() if value is not None or name not in ("salt", "url")}
-    parameters = _read(given, _OPTIONAL | {"url"})
-    url = given.get("url")
-    if url is not None and not _is_http_url(url):
-        raise ChannelRefused("invalid_url", "url should be an http or https address")
-    return parameters, url
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Read them from the settings."""
+        return cls(
+            settings.min_channel_timeout_s,
+            settings.max_channel_timeout_s,
+            settings.max_unfunded_channels_per_peer,
+            settings.max_unfunded_channels,
+        )
 
 
 def check_terms(parameters: ChannelParameters, own_address: str, limits: OpeningLimits) -> None:
@@ -87,63 +59,66 @@ def check_terms(parameters: ChannelParameters, own_address: str, limits: Opening
         raise ChannelRefused("own_address", "address is mine")
 
 
-@lru_cache(maxsize=4096)
-def address_of(parameters: ChannelParameters, own_address: str) -> str:
-    """Return the address of the agent of this channel: we are A, the peer who opens it is B."""
-    return channel_address(
-        own_address,
-        parameters.address,
-        parameters.asset,
-        parameters.timeout_s,
-        parameters.salt,
-        parameters.version,
-    )
+class Openings:
+    """Opens channels that peers ask for. We are always the agent's A: the party that was asked."""
 
+    def __init__(self, database: Database, network: Network, limits: OpeningLimits, bus: Bus) -> None:
+        self._database = database
+        self._network = network
+        self._limits = limits
+        self._bus = bus
+        self._own_address: str | None = None
 
-def _read(value: Mapping[str, Any], optional: frozenset[str]) -> ChannelParameters:
-    for name in value:
-        if name not in _REQUIRED and name not in optional:
-            raise ChannelRefused("unknown_field", f"unknown channel parameter {name[:40]!r}")
-    for name in sorted(_REQUIRED):
-        if name not in value:
-            raise ChannelRefused("missing_field", f"channel parameter {name} is missing")
-    salt = value.get("salt")
-    if "salt" in value:
-        _check_salt(salt)
-    timeout_s = value["timeout"]
-    if type(timeout_s) is not int or timeout_s <= 0:
-        raise ChannelRefused("invalid_timeout", "Channel timeout should be a positive integer")
-    if not is_valid_address(value["address"]):
-        raise ChannelRefused("invalid_address", "address is not a valid address")
-    asset = value["asset"]
-    if asset != "base" and not is_valid_base64(asset, ASSET_CHARACTERS):
-        raise ChannelRefused("invalid_asset", 'asset should be "base" or 44 characters of base64')
-    version = value["version"]
-    if not isinstance(version, str) or version not in CHANNELS_BASE_AA:
-        raise ChannelRefused("unknown_agent_version", "Unknown AA version")
-    return ChannelParameters(value["address"], timeout_s, asset, version, salt)
+    async def own_address(self) -> str:
+        """Return the address we receive at; it never changes. Raises NotInitializedError, UnavailableError."""
+        if self._own_address is None:
+            with database_errors():
+                async with self._database.connection() as conn:
+                    found = await instance.read(conn)
+            if found is None or not is_on(found.network, self._network):
+                raise NotInitializedError
+            self._own_address = found.own_address
+        return self._own_address
 
+    async def open(self, parameters: ChannelParameters, peer_url: str | None = None) -> str:
+        """Make sure that the channel is known, and return its address; asking again changes nothing.
 
-def _check_salt(salt: object) -> None:
-    if not isinstance(salt, str) or not salt:
-        raise ChannelRefused("invalid_salt", "Salt must be a non-empty string")
-    if utf16_length(salt) > MAX_SALT_LENGTH:
-        raise ChannelRefused("invalid_salt", f"Salt must be {MAX_SALT_LENGTH} chars max")
-
-
-def _is_http_url(url: object) -> bool:
-    if (
-        not isinstance(url, str)
-        or len(url) > MAX_URL_LENGTH
-        or not url.isascii()
-        or not url.isprintable()
-        or " " in url
-    ):
-        return False
-    try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        `peer_url` is kept, and nobody is ever contacted there because of it. Raises ChannelRefused,
+        NotInitializedError or UnavailableError.
+        """
+        own_address = await self.own_address()
+        check_terms(parameters, own_address, self._limits)
+        new = NewChannel(
+            aa_address=address_of(parameters, own_address),
+            own_address=own_address,
+            peer_address=parameters.address,
+            asset=parameters.asset,
+            timeout_s=parameters.timeout_s,
+            salt=parameters.salt,
+            version=parameters.version,
+            role="A",
+            peer_url=peer_url,
         )
-    except ValueError:
+        with database_errors():
+            async with self._database.transaction() as conn:
+                insertion = await channels.insert(
+                    conn,
+                    new,
+                    max_unopened_of_peer=self._limits.max_unfunded_per_peer,
+                    max_unopened=self._limits.max_unfunded,
+                )
+        if insertion is Insertion.CONFLICT:
+            raise ChannelRefused("salt_exists", "this salt already exists")
+        if insertion is Insertion.TOO_MANY:
+            raise ChannelRefused("too_many_channels", "too many channels wait for their first deposit")
+        if insertion is Insertion.CREATED:
+            self._bus.publish(CHANNEL_CHANGED, {"aa_address": new.aa_address})
+        return new.aa_address
+
+
+def is_on(name: str, network: Network) -> bool:
+    """Whether a network's name in the database means this network."""
+    try:
+        return network_named(name).name == network.name
+    except NetworkError:
         return False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from shared.channels.model import Channel
+    from shared.store.payments import Payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,11 @@ class ChannelView:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A payment that is committed. A repeated package gets the same one, as a `duplicate`."""
+    """A payment that is committed. A repeated package gets the same one, as a `duplicate`.
+
+    `message` and `response` are JSON texts: what came with the first package, and what the application has said to it
+    so far. They are no part of the receipt on the wire.
+    """
 
     payment_id: int
     aa_address: str
@@ -48,6 +53,33 @@ class Receipt:
     amount_spent: int
     amount: int
     duplicate: bool = False
+    message: str | None = field(default=None, repr=False)
+    response: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, payment: Payment) -> Self:
+        """Return the receipt of a payment that is on record already."""
+        return cls(
+            payment_id=payment.id,
+            aa_address=payment.aa_address,
+            asset=payment.asset,
+            period=payment.period,
+            amount_spent=payment.amount_spent,
+            amount=payment.payment_amount,
+            duplicate=True,
+            message=payment.message,
+            response=payment.response,
+        )
+
+    def as_event(self) -> dict[str, int | str]:
+        """Return the body of the bus's event."""
+        return {
+            "payment_id": self.payment_id,
+            "aa_address": self.aa_address,
+            "amount": self.amount,
+            "asset": self.asset,
+            "period": self.period,
+        }
 
     def as_json(self) -> dict[str, int | str | bool]:
         """Return the JSON object of the wire."""

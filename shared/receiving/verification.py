@@ -21,8 +21,8 @@ from shared.obyte.addresses import PUBKEY_CHARACTERS, definition_address
 from shared.obyte.chash import is_valid_address, is_valid_base64
 from shared.obyte.hashing import digest_of, sha256
 from shared.obyte.signatures import SIGNATURE_CHARACTERS, is_valid_pubkey, verify
+from shared.receiving.channel_parameters import ChannelParameters, read_parameters
 from shared.receiving.errors import ChannelRefused, PackageRefused
-from shared.receiving.opening import ChannelParameters, read_parameters
 
 if TYPE_CHECKING:
     from shared.obyte.networks import Network

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from shared.channels.model import Channel, PackageTerms, PeerUnit, Status, UnconfirmedLimits
 from shared.receiving.judging import (
+    ChannelAtHand,
     Credited,
     Judge,
-    LockedChannel,
     Outcome,
     WatcherSilent,
     assets_to_lock,
@@ -34,18 +34,18 @@ def channel(address: str = "AA", **state: object) -> Channel:
     return replace(opened, **state)  # type: ignore[arg-type]
 
 
-def unfunded(address: str, deposit: int, *, age_s: float = 10) -> LockedChannel:
+def unfunded(address: str, deposit: int, *, age_s: float = 10) -> ChannelAtHand:
     unit = PeerUnit("unit", first_seen_s=100 - age_s, amount=deposit, publishes_definition=True)
     state = channel(address, status=Status.CLOSED, period=0, deposited_by_peer=0, definition_confirmed=False)
-    return LockedChannel(state, created_by_me=False, units=(unit,))
+    return ChannelAtHand(state, created_by_me=False, units=(unit,))
 
 
 def package(spent: int, payment: int, address: str = "AA", *, period: int = 1, signer: str = PEER) -> SignedPayment:
     return SignedPayment(PackageTerms(address, period, payment, spent, signer), text=f"{address} {spent} {payment}")
 
 
-def judge(*channels: Channel | LockedChannel, accepted_before: set[tuple[str, int, int, int]] | None = None) -> Judge:
-    locked = [one if isinstance(one, LockedChannel) else LockedChannel(one, created_by_me=False) for one in channels]
+def judge(*channels: Channel | ChannelAtHand, accepted_before: set[tuple[str, int, int, int]] | None = None) -> Judge:
+    locked = [one if isinstance(one, ChannelAtHand) else ChannelAtHand(one, created_by_me=False) for one in channels]
     return Judge(
         {one.channel.aa_address: one for one in locked},
         accepted_before=accepted_before or set(),
@@ -67,7 +67,7 @@ def test_packages_are_judged_on_the_state_that_the_earlier_ones_left() -> None:
     assert court.judge(package(1000, 400), None) == Credited(("AA", 1, 1000, 400), duplicate=False)
     assert code(court.judge(package(1001, 1), None)) == "not_funded"
     assert court.channels["AA"].spent_by_peer == 1000
-    assert court.new_claims == {"AA": "AA 1000 400"}
+    assert court.channels["AA"].claim == "AA 1000 400"
     assert list(court.payments) == [("AA", 1, 600, 600), ("AA", 1, 1000, 400)]
 
 
@@ -93,14 +93,14 @@ def test_a_package_overtaken_by_a_later_one_is_credited_from_its_credit_and_is_n
     court.judge(package(300, 100), None)
     assert isinstance(court.judge(package(200, 200), None), Credited)
     assert court.channels["AA"].credit == 0
-    assert court.new_claims == {"AA": "AA 300 100"}
+    assert court.channels["AA"].claim == "AA 300 100"
 
 
 def test_a_duplicate_needs_neither_an_open_channel_nor_a_watcher() -> None:
     before = {("AA", 1, 10, 10)}
     closing = channel(status=Status.CLOSING_BY_PEER, spent_by_peer=10, close_started_at_s=1, claimed_by_peer=10)
     court = Judge(
-        {"AA": LockedChannel(closing, created_by_me=False)},
+        {"AA": ChannelAtHand(closing, created_by_me=False)},
         accepted_before=before,
         limits=LIMITS,
         used_of_asset={},
@@ -145,7 +145,7 @@ def test_a_young_deposit_is_worth_waiting_for_until_it_is_old_enough() -> None:
 
 
 def test_assets_are_locked_only_for_packages_beyond_what_is_confirmed() -> None:
-    channels = {"AA": LockedChannel(channel(), created_by_me=False), "BB": unfunded("BB", 5000)}
+    channels = {"AA": ChannelAtHand(channel(), created_by_me=False), "BB": unfunded("BB", 5000)}
     assert assets_to_lock(channels, [package(1000, 1)], LIMITS) == []
     assert assets_to_lock(channels, [package(1000, 1), package(1, 1, "BB"), package(2, 1, "BB")], LIMITS) == ["base"]
     assert assets_to_lock(channels, [package(1, 1, "BB")], {}) == []

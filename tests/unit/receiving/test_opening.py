@@ -6,15 +6,9 @@ import pytest
 
 from shared.obyte.agents import channel_address
 from shared.obyte.keys import KeyPair
+from shared.receiving.channel_parameters import ChannelParameters, address_of, read_create_channel, read_parameters
 from shared.receiving.errors import ChannelRefused
-from shared.receiving.opening import (
-    ChannelParameters,
-    OpeningLimits,
-    address_of,
-    check_terms,
-    read_create_channel,
-    read_parameters,
-)
+from shared.receiving.opening import OpeningLimits, check_terms
 
 OWN = KeyPair(bytes(31) + b"\x09").address
 PEER = KeyPair(bytes(31) + b"\x01").address

@@ -1,0 +1,66 @@
+"""The front: a stateless HTTP application. It holds no key, never talks to a ledger, and needs only Postgres."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from front import problems
+from front.authentication import ApiKeys
+from front.doors import health, packages, peer
+from shared.bus import Bus
+from shared.receiving.receiver import Receiver
+from shared.settings import Settings, load_settings
+from shared.store.database import Database, Limits, Role
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shared.receiving.answers import OnPayment
+
+MAX_CONNECTIONS = 8
+LIMITS = Limits(acquire_s=3.0, lock_s=1.0)
+"""A peer hangs up after ten seconds: better to tell him to come back than to keep him waiting."""
+
+
+def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None = None) -> FastAPI:
+    """Make the application; without settings they are read from the environment.
+
+    `on_payment`: what the application says to a payment (`shared.receiving.answers`). Nothing is connected before the
+    server starts it, and it starts without a database too: `/readyz` then says so.
+    """
+    settings = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        redis_url = settings.redis_url
+        bus = Bus(None if redis_url is None else redis_url.get_secret_value())
+        database = await Database.connect(
+            settings.database_dsn, role=Role.FRONT, max_connections=MAX_CONNECTIONS, limits=LIMITS
+        )
+        receiver = Receiver(database, settings, bus, on_payment)
+        app.state.settings = settings
+        app.state.database = database
+        app.state.receiver = receiver
+        app.state.api_keys = ApiKeys(database)
+        try:
+            yield
+        finally:
+            await receiver.close()
+            await bus.close()
+            await database.close()
+
+    app = FastAPI(
+        title="Sluice",
+        summary="A receiver for off-chain payments",
+        version="0.1.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    problems.install(app)
+    app.include_router(peer.router)
+    app.include_router(packages.router)
+    app.include_router(health.router)
+    return app

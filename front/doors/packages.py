@@ -1,0 +1,91 @@
+"""`POST /v1/packages/verify`: external communication, where the application itself got the package from its payer."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from front.bodies import read_json
+from front.problems import NO_STORE, Problem
+from shared.receiving.errors import (
+    ChannelRefused,
+    NotInitializedError,
+    PackageRefused,
+    ReceivingError,
+    UnavailableError,
+)
+from shared.receiving.outcomes import Refusal
+from shared.store.api_keys import Scope
+
+router = APIRouter(prefix="/v1/packages", tags=["packages"])
+
+_bearer = HTTPBearer(auto_error=False, description="An API key with the scope `receive`")
+
+_DESCRIPTION: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["version", "signed_message", "authors"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "version": {"type": "string"},
+                        "signed_message": {"type": "object"},
+                        "authors": {"type": "array", "minItems": 1, "maxItems": 1},
+                        "message": {"description": "Any JSON; kept with the payment, not signed"},
+                    },
+                }
+            }
+        },
+    }
+}
+_RECEIPT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "payment_id": {"type": "integer"},
+        "amount": {"type": "integer", "description": "In the asset's smallest unit"},
+        "asset": {"type": "string"},
+        "aa_address": {"type": "string"},
+        "period": {"type": "integer"},
+        "amount_spent": {"type": "integer"},
+        "duplicate": {"type": "boolean", "description": "The package was credited before; this is its first receipt"},
+    },
+}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The payment is committed", "content": {"application/json": {"schema": _RECEIPT}}},
+    400: {"description": "Not JSON"},
+    401: {"description": "No valid API key"},
+    403: {"description": "The key lacks the scope `receive`"},
+    409: {"description": "The channel's state forbids it; `code` names the rule, `channel` our view of the channel"},
+    413: {"description": "The body is too large"},
+    422: {"description": "The package itself breaks a rule, which `code` names"},
+    503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
+}
+
+
+@router.post("/verify", summary="Verify and credit a signed package", openapi_extra=_DESCRIPTION, responses=_RESPONSES)
+async def verify(request: Request, _key: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Response:
+    """Credit a package once; the same package again gets the same receipt, marked as a duplicate."""
+    await request.app.state.api_keys.require(request.headers.get("authorization"), Scope.RECEIVE)
+    body = await read_json(request)
+    if not isinstance(body, dict):
+        raise Problem(400, "not_an_object", "the body should be a JSON object")
+    package = {name: member for name, member in body.items() if name != "message"}
+    try:
+        outcome = await request.app.state.receiver.receive(package, body.get("message"))
+    except UnavailableError:
+        raise
+    except NotInitializedError as error:
+        raise Problem(503, error.code, error.text, headers={"retry-after": "5"}) from None
+    except ChannelRefused as error:
+        raise Problem(409, error.code, error.text) from None
+    except (PackageRefused, ReceivingError) as error:
+        raise Problem(422, error.code, error.text) from None
+    if isinstance(outcome, Refusal):
+        members = {} if outcome.channel is None else {"channel": outcome.channel.as_json()}
+        raise Problem(409, outcome.code, outcome.text, members=members)
+    return JSONResponse(outcome.as_json(), headers=NO_STORE)

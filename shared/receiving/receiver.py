@@ -1,0 +1,163 @@
+"""The receiver that every door brings its peers to: opens channels, tells whether they are ready, takes payments."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shared.channels.model import Allowance
+from shared.obyte.chash import is_valid_address
+from shared.obyte.networks import network_named
+from shared.receiving.acceptance import AcceptanceRules, Acceptor
+from shared.receiving.answers import Answer, Answers, OnPayment
+from shared.receiving.channel_parameters import ChannelParameters, address_of, read_create_channel
+from shared.receiving.errors import NotReadyError, PackageRefused, ReceivingError, database_errors
+from shared.receiving.opening import OpeningLimits, Openings
+from shared.receiving.outcomes import Receipt, Refusal
+from shared.receiving.readiness import check_ready
+from shared.receiving.verification import SignedPayment, verify_payment_package
+from shared.receiving.waiting import ChannelWaits
+from shared.store import channels, instance, peer_units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.bus import Bus
+    from shared.settings import Settings
+    from shared.store.database import Database
+    from shared.strict_json import JsonValue
+
+MAX_MESSAGE_BYTES = 65_536
+_CLOCK_MARGIN_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedChannel:
+    """A channel that a peer may now publish and fund. `own_address` is the agent's A."""
+
+    own_address: str
+    aa_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """A credited payment, and what the application says to it."""
+
+    receipt: Receipt
+    answer: Answer
+
+
+class Receiver:
+    """One process's receiver: verification, acceptance, waiting for funding and the application's answers together."""
+
+    def __init__(self, database: Database, settings: Settings, bus: Bus, on_payment: OnPayment | None = None) -> None:
+        self._database = database
+        self._network = network_named(settings.network)
+        self._rules = AcceptanceRules.of(settings)
+        self._funding_wait_s = settings.funding_wait_s
+        self._openings = Openings(database, self._network, OpeningLimits.of(settings), bus)
+        self._acceptor = Acceptor(database, self._rules, bus)
+        self._answers = Answers(database, on_payment)
+        self._waits = ChannelWaits(bus)
+
+    async def close(self) -> None:
+        """Take no more packages, finish those that wait, and let the application finish its answers."""
+        await self._acceptor.close()
+        await self._answers.close()
+        await self._waits.close()
+
+    async def create_channel(self, params: Mapping[str, Any]) -> CreatedChannel:
+        """Open the channel a peer asks for: `{address, timeout, asset, version, salt?, url?}`; repeating is harmless.
+
+        Raises ChannelRefused, NotInitializedError or UnavailableError.
+        """
+        parameters, url = read_create_channel(params)
+        aa_address = await self._openings.open(parameters, url)
+        return CreatedChannel(await self._openings.own_address(), aa_address)
+
+    async def check_ready(self, aa_address: object) -> None:
+        """Return if the channel could take a payment now. Raises NotReadyError, ReceivingError or UnavailableError.
+
+        A hint: nothing is locked, and the age of unconfirmed deposits is judged by this machine's clock.
+        """
+        if not isinstance(aa_address, str) or not is_valid_address(aa_address):
+            raise ReceivingError("invalid_aa_address", "Invalid aa address")
+        with database_errors():
+            async with self._database.connection() as conn:
+                found = (await channels.find(conn, [aa_address])).get(aa_address)
+                if found is None:
+                    raise NotReadyError("unknown_channel", "aa address not known")
+                channel = found.channel
+                units = await peer_units.of(conn, [aa_address]) if found.has_peer_units else {}
+                used = await channels.unconfirmed_used(conn, [channel.asset])
+                here = await instance.read(conn)
+        if here is None or self._rules.is_silent(here.watcher_age_s):
+            raise NotReadyError("watcher_silent", "not ready, the ledger cannot be watched now")
+        allowance = Allowance(
+            units=units.get(aa_address, ()),
+            limits=self._rules.limits.get(channel.asset),
+            used_elsewhere=max(0, used[channel.asset] - channel.unconfirmed_used),
+            now_s=time.time(),
+            created_by_me=found.role == "B",
+        )
+        check_ready(channel, allowance)
+
+    async def pay(self, package: JsonValue, message: JsonValue = None) -> Paid | Refusal:
+        """Take a payment and ask the application for its answer. Raises as `receive` does."""
+        payment, outcome = await self._receive(package, message)
+        if isinstance(outcome, Refusal):
+            return outcome
+        return Paid(outcome, await self._answers.answer(outcome, payment.payer_address))
+
+    async def receive(self, package: JsonValue, message: JsonValue = None) -> Receipt | Refusal:
+        """Take a payment whose answer somebody else gives.
+
+        A package that brings its channel's parameters waits for the funding that the watcher has not seen yet.
+        Raises PackageRefused, ChannelRefused, NotInitializedError or UnavailableError.
+        """
+        _, outcome = await self._receive(package, message)
+        return outcome
+
+    async def _receive(self, package: JsonValue, message: JsonValue) -> tuple[SignedPayment, Receipt | Refusal]:
+        payment = verify_payment_package(package, self._network)
+        text = _message_text(message)
+        if payment.channel_parameters is None:
+            return payment, await self._acceptor.submit(payment, text)
+        return payment, await self._receive_introduced(payment, payment.channel_parameters, text)
+
+    async def _receive_introduced(
+        self, payment: SignedPayment, parameters: ChannelParameters, message: str | None
+    ) -> Receipt | Refusal:
+        """Take a package of a payer who does not know yet whether we know the channel."""
+        aa_address = payment.terms.aa_address
+        if address_of(parameters, await self._openings.own_address()) != aa_address:
+            raise PackageRefused("wrong_channel_parameters", "channel_parameters are not those of aa_address")
+        outcome = await self._acceptor.submit(payment, message)
+        if isinstance(outcome, Receipt):
+            return outcome
+        if outcome.code == "unknown_channel":
+            await self._openings.open(parameters)
+        elif not outcome.awaits_funding:
+            return outcome
+        deadline_s = asyncio.get_running_loop().time() + self._funding_wait_s
+        with self._waits.waiter(aa_address) as waiter:
+            while True:
+                # Whatever was true before the wait is judged anew, under the lock.
+                outcome = await self._acceptor.submit(payment, message)
+                left_s = deadline_s - asyncio.get_running_loop().time()
+                if isinstance(outcome, Receipt) or not outcome.awaits_funding or left_s <= 0:
+                    return outcome
+                changes_in_s = left_s if outcome.changes_in_s is None else outcome.changes_in_s + _CLOCK_MARGIN_S
+                await waiter.wait(min(left_s, changes_in_s))
+
+
+def _message_text(message: JsonValue) -> str | None:
+    if message is None:
+        return None
+    text = json.dumps(message, separators=(",", ":"), ensure_ascii=False)
+    if len(text.encode()) > MAX_MESSAGE_BYTES:
+        raise ReceivingError("message_too_large", f"message is larger than {MAX_MESSAGE_BYTES} bytes")
+    return text
