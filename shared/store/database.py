@@ -120,10 +120,10 @@ class Database:
             yield conn
 
     @asynccontextmanager
-    async def _borrowed(self) -> AsyncIterator[Connection]:
+    async def _borrowed(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:
         conn = await self._acquire()
         try:
-            with translated(connection_is_closed=conn.is_closed):
+            with translated(connection_is_lost=lambda: _is_lost(conn)):
                 yield conn
         except DatabaseUnavailableError as error:
             if error.sqlstate == asyncpg.ReadOnlySQLTransactionError.sqlstate:
@@ -136,7 +136,7 @@ class Database:
                 await self._pool.release(conn)
 
     async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
-        with translated(connection_is_closed=self._pool.is_closing):
+        with translated(connection_is_lost=self._pool.is_closing):
             try:
                 return await self._pool.acquire(timeout=self._acquire_s)
             except OSError as error:
@@ -144,6 +144,13 @@ class Database:
                     raise
                 # No such socket, no such host, no route: for a database that is all the same.
                 raise DatabaseUnavailableError(f"cannot connect: {error}") from error
+
+
+def _is_lost(conn: PoolConnectionProxy[asyncpg.Record]) -> bool:
+    try:
+        return conn.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back, which it does as soon as the server hangs up
+        return True
 
 
 def _settings(role: Role, limits: Limits) -> dict[str, str]:

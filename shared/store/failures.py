@@ -34,7 +34,7 @@ _BUSY = (
 
 
 @contextmanager
-def translated(*, connection_is_closed: Callable[[], bool]) -> Iterator[None]:
+def translated(*, connection_is_lost: Callable[[], bool]) -> Iterator[None]:
     """Raise StoreError or one of its kinds in place of every error of the driver."""
     try:
         yield
@@ -44,7 +44,7 @@ def translated(*, connection_is_closed: Callable[[], bool]) -> Iterator[None]:
         raise _translated(DatabaseBusyError, error) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         # The driver says the same of a misuse and of a connection that went away while it was in use.
-        kind = DatabaseUnavailableError if connection_is_closed() else StoreError
+        kind = DatabaseUnavailableError if connection_is_lost() else StoreError
         raise _translated(kind, error) from error
     except asyncpg.PostgresError as error:
         raise _translated(StoreError, error) from error
