@@ -1,0 +1,158 @@
+"""The fee for arriving when others do, and the system variables it depends on (Obyte, TPS fee).
+
+A unit pays for the load it meets: base fee x (e^(units per second / interval) - 1) for itself and for every response
+it may cause. What it paid above the load that was there in the end stays on the balance of its author.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from decimal import Context, Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from devnet.dag import Dag, UnitRecord
+    from shared.obyte.serialization import JsonValue
+
+MAX_AA_RESPONSES = 10
+MAX_FEE = 9_000_000_000_000_000
+_CONTEXT = Context(prec=15)
+_MAX_POWER = 40.0  # e^40 is more than all the money there is
+
+
+@dataclass(frozen=True, slots=True)
+class SystemVars:
+    """What the real network votes on; here it stays what it was at genesis.
+
+    `tps_interval` is units per second; the default suits a ledger that is loaded in bursts and on one machine. Lower
+    it to meet the fee spikes of a busy network.
+    """
+
+    op_list: tuple[str, ...]
+    threshold_size: int = 10_000
+    base_tps_fee: float = 10
+    tps_interval: float = 1_000
+    tps_fee_multiplier: float = 10
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the answer to `get_system_vars`: per subject its history, newest first."""
+        return {
+            "op_list": _history(list(self.op_list)),
+            "threshold_size": _history(self.threshold_size),
+            "base_tps_fee": _history(self.base_tps_fee),
+            "tps_interval": _history(self.tps_interval),
+            "tps_fee_multiplier": _history(self.tps_fee_multiplier),
+        }
+
+    def fee_per_unit(self, units_per_s: float) -> int:
+        """Bytes one unit pays at this load, before the multiplier for units whose load is still uncertain."""
+        return self._fee(units_per_s, 1)
+
+    def careful_fee_per_unit(self, units_per_s: float) -> int:
+        """Bytes one unit has to offer at this load."""
+        return self._fee(units_per_s, self.tps_fee_multiplier)
+
+    def _fee(self, units_per_s: float, multiplier: float) -> int:
+        power = units_per_s / self.tps_interval
+        if power > _MAX_POWER:
+            return MAX_FEE
+        growth = float(_CONTEXT.exp(Decimal(power))) - 1
+        return min(MAX_FEE, math.floor(multiplier * self.base_tps_fee * growth + 0.5))
+
+
+class TpsFees:
+    """Counts the load and keeps the fee balance of every address as of every main chain index."""
+
+    def __init__(self, dag: Dag, system_vars: SystemVars) -> None:
+        self._dag = dag
+        self._vars = system_vars
+        self._balances: dict[str, tuple[list[int], list[int]]] = {}
+        self._offered: list[int] = []
+        """Paying units up to each index, responses counted as offered by the triggers."""
+        self._caused: list[int] = []
+        """The same with the responses that really came."""
+
+    def index(self, mci: int) -> None:
+        """Count the units of a new main chain index."""
+        units = self._dag.by_mci[mci]
+        self._offered.append(_last(self._offered) + sum(paying_units(record) for record in units))
+
+    def required(
+        self, parents: Iterable[str], last_ball: UnitRecord, timestamp_s: int, triggered_agents: int, responses: int
+    ) -> int:
+        """Bytes a unit with these parents must pay, before what its author has on balance."""
+        units = 1 + triggered_agents * responses
+        best = self._dag.best_of(parents)
+        fresh = self._dag.unindexed_past([best.hash])
+        seen = self._dag.highest_seen_mci([best.hash])
+        count = units + sum(paying_units(record) for record in fresh)
+        if last_ball.mci is not None and seen > last_ball.mci:
+            count += self._offered[seen] - self._offered[last_ball.mci]
+        elapsed_s = timestamp_s - last_ball.timestamp_s or 1
+        return min(MAX_FEE, units * self._vars.careful_fee_per_unit(count / elapsed_s))
+
+    def settle(self, mci: int) -> None:
+        """Charge the units of a stable index what the load really was, and keep the rest for their authors."""
+        units = [record for record in self._dag.by_mci[mci] if not record.is_agent]
+        self._caused.append(_last(self._caused) + sum(1 + record.response_count for record in units))
+        if mci == 0:
+            return
+        main_chain_unit = self._dag.main_chain[mci]
+        last_ball = self._dag.main_chain[main_chain_unit.last_ball_mci]
+        elapsed_s = main_chain_unit.timestamp_s - last_ball.timestamp_s or 1
+        count = self._caused[mci] - self._caused[main_chain_unit.last_ball_mci]
+        per_unit = self._vars.fee_per_unit(count / elapsed_s)
+        for record in units:
+            if record.sequence == "good":
+                record.actual_tps_fee = per_unit * (1 + record.response_count)
+                self._credit(record, mci, _paid(record) - record.actual_tps_fee)
+
+    def balance(self, address: str, mci: int) -> int:
+        """Overpaid bytes of an address, negative when it paid too little, as of a main chain index."""
+        mcis, balances = self._balances.get(address, ((), ()))
+        position = bisect_right(mcis, mci)
+        return balances[position - 1] if position else 0
+
+    def _credit(self, record: UnitRecord, mci: int, amount: int) -> None:
+        for address, share in fee_shares(record.unit).items():
+            mcis, balances = self._balances.setdefault(address, ([], []))
+            balance = (balances[-1] if balances else 0) + math.floor(amount * share / 100)
+            if mcis and mcis[-1] == mci:
+                balances[-1] = balance
+            else:
+                mcis.append(mci)
+                balances.append(balance)
+
+
+def paying_units(record: UnitRecord) -> int:
+    """Return how many units a unit pays for: itself and every response it allows; agents pay nothing."""
+    if record.is_agent:
+        return 0
+    allowed = record.unit.get("max_aa_responses", MAX_AA_RESPONSES)
+    return 1 + record.triggered_agents * (allowed if isinstance(allowed, int) else MAX_AA_RESPONSES)
+
+
+def fee_shares(unit: dict[str, JsonValue]) -> dict[str, int]:
+    """Per cent of the TPS fee that each address answers for."""
+    recipients = unit.get("earned_headers_commission_recipients")
+    if isinstance(recipients, list):
+        return {recipient["address"]: recipient["earned_headers_commission_share"] for recipient in recipients}
+    authors = unit["authors"]
+    return {authors[0]["address"]: 100} if isinstance(authors, list) else {}
+
+
+def _paid(record: UnitRecord) -> int:
+    paid = record.unit.get("tps_fee", 0)
+    return paid if isinstance(paid, int) else 0
+
+
+def _last(sums: list[int]) -> int:
+    return sums[-1] if sums else 0
+
+
+def _history(value: JsonValue) -> JsonValue:
+    return [{"vote_count_mci": -1, "value": value, "is_emergency": 0}]
