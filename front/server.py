@@ -1,0 +1,96 @@
+"""The front under gunicorn: one arbiter, one or more worker processes on the same listeners, stopped by draining."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
+
+from front.app import create_app
+from shared.logs import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastapi import FastAPI
+
+    from shared.settings import Settings
+
+DRAIN_S = 15
+"""A stopping worker finishes requests that are under way within this; a payment may wait 8 s for its funding."""
+
+KEEP_ALIVE_S = 75
+"""Longer than balancers keep their idle connections (60 s), so that the side that closes is never us in mid-request."""
+
+
+class FrontWorker(UvicornWorker):  # type: ignore[misc]
+    """A worker process that serves HTTP as uvicorn does, and tells nobody which software it is."""
+
+    CONFIG_KWARGS = {  # noqa: RUF012 - the base class's own hook
+        "loop": "auto",
+        "http": "auto",
+        "lifespan": "on",
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": DRAIN_S,
+    }
+
+
+class FrontLogger(Logger):  # type: ignore[misc]
+    """Sends gunicorn's own messages the way of all others, through `shared.logs`."""
+
+    def setup(self, cfg: Any) -> None:
+        """Take the handlers of the root logger instead of gunicorn's."""
+        super().setup(cfg)
+        self.error_log.handlers = logging.getLogger().handlers
+        self.access_log.handlers = []
+
+
+class FrontServer(BaseApplication):  # type: ignore[misc]
+    """Gunicorn with our settings in place of its command line and files."""
+
+    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+        self._settings = settings
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Give gunicorn its options."""
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> FastAPI:
+        """Make the application, in each worker process."""
+        return create_app(self._settings)
+
+
+def gunicorn_options(
+    settings: Settings, *, binds: Sequence[str] = (), workers: int = 1, reuse_port: bool = False
+) -> dict[str, Any]:
+    """Return gunicorn's options.
+
+    `binds`: each `host:port`, `unix:/path` or `fd://N`; none means the address of the settings.
+    """
+    return {
+        "bind": list(binds) or [f"{settings.bind_host}:{settings.port}"],
+        "workers": workers,
+        "reuse_port": reuse_port,
+        "worker_class": FrontWorker,
+        "logger_class": FrontLogger,
+        "loglevel": settings.log_level,
+        "proc_name": "sluice-front",
+        "keepalive": KEEP_ALIVE_S,
+        "graceful_timeout": DRAIN_S + 5,
+        "timeout": 30,
+        "backlog": 2048,
+        "control_socket_disable": True,
+    }
+
+
+def serve(settings: Settings, *, binds: Sequence[str] = (), workers: int = 1, reuse_port: bool = False) -> None:
+    """Run the front until it is told to stop. Options as in `gunicorn_options`."""
+    configure_logging(settings)
+    FrontServer(settings, gunicorn_options(settings, binds=binds, workers=workers, reuse_port=reuse_port)).run()
