@@ -22,8 +22,8 @@ JsonValue: TypeAlias = "bool | int | float | str | Sequence[JsonValue] | Mapping
 MAX_DEPTH = 100
 """Deepest nesting of containers that is read. A unit may not be deeper, and no honest package is."""
 
-MAX_SAFE_INTEGER = 2**53
-"""Above this a double cannot tell neighbouring integers apart."""
+MAX_SAFE_INTEGER = 2**53 - 1
+"""Above this a double cannot tell neighbouring integers apart (ECMAScript `Number.MAX_SAFE_INTEGER`)."""
 
 _MAX_PLAIN_DIGITS = 21  # ECMAScript Number::toString writes integers below 10^21 without an exponent
 _MIN_PLAIN_EXPONENT = -6  # and fractions down to 10^-6
@@ -58,7 +58,7 @@ def json_source(value: JsonValue, *, allow_empty: bool = False) -> str:
 def parse_js_json(text: str | bytes) -> JsonValue:
     """Parse JSON as JavaScript would: doubles only, the last of duplicate keys wins, `-0` is `0`, `1.0` is `1`.
 
-    An integral number up to 2^53 comes back as `int`; any other number as the nearest `float`, so an integer too
+    An integral number below 2^53 comes back as `int`; any other number as the nearest `float`, so an integer too
     large to be exact is never mistaken for one. Bytes must be UTF-8 without a byte order mark. Raises
     `SerializationError` (`invalid_json`, `invalid_number`, `too_deep`).
     """
