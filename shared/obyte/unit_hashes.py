@@ -26,7 +26,7 @@ _UNSIGNED_FIELDS = _HUB_FIELDS | {"unit", "headers_commission", "payload_commiss
 _PAYLOAD_FIELDS = frozenset({"payload", "payload_uri"})
 _TWO_PARENTS_SIZE = 2 * 44  # charged whatever the real number, so that a fee never depends on the parents found
 _TEMP_DATA_KEY_SIZE = len("data")
-_EXP_CONTEXT = Context(prec=15, rounding=ROUND_HALF_EVEN)
+_EXP_CONTEXT = Context(prec=15, rounding=ROUND_HALF_EVEN, traps=[])  # overflow is infinity, not an exception
 
 
 def strip_hub_fields(unit: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
