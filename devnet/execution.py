@@ -68,7 +68,7 @@ def _execute(state: LedgerState, record: UnitRecord, agent: Agent, mci: int, now
     record.response_count += 1
     if outcome.sent:
         _add(state, outcome.sent, main_chain_unit)
-    response = remembered(full, mci, now_s)
+    response = remembered(state.response_count, full, mci, now_s)
     state.remember(response)
     return response
 

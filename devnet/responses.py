@@ -24,8 +24,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class AgentResponse:
-    """What came of a trigger: the object form that is pushed, and the entry in histories made from it."""
+    """What came of a trigger: the object form that is pushed, and the entry in histories made from it.
 
+    `number` counts all responses of the ledger in the order they were made.
+    """
+
+    number: int
     trigger_unit: str
     aa_address: str
     mci: int
@@ -55,7 +59,7 @@ def full_response(address: str, before: AgentState, event: Trigger, outcome: Out
     return full
 
 
-def remembered(full: dict[str, JsonValue], mci: int, now_s: float) -> AgentResponse:
+def remembered(number: int, full: dict[str, JsonValue], mci: int, now_s: float) -> AgentResponse:
     """Return a response as the ledger keeps it."""
     row = {key: full[key] for key in ("mci", "trigger_address", "aa_address", "trigger_unit")}
     row["bounced"] = int(bool(full["bounced"]))
@@ -64,7 +68,7 @@ def remembered(full: dict[str, JsonValue], mci: int, now_s: float) -> AgentRespo
     row["response"] = json.dumps(full["response"], separators=(",", ":"))
     row["timestamp"] = full["timestamp"]
     row["creation_date"] = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    return AgentResponse(str(full["trigger_unit"]), str(full["aa_address"]), mci, full, row)
+    return AgentResponse(number, str(full["trigger_unit"]), str(full["aa_address"]), mci, full, row)
 
 
 def _assigned(before: AgentState, after: AgentState) -> dict[str, JsonValue]:

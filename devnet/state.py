@@ -75,7 +75,7 @@ class LedgerState:
         self.units_by_address: dict[str, list[UnitRecord]] = {}
         """Units an address wrote or was paid by, in order of arrival: its history."""
         self.agent_units: list[UnitRecord] = []
-        self.responses: list[AgentResponse] = []
+        self.response_count = 0
         self.responses_by_trigger: dict[str, list[AgentResponse]] = {}
         self.responses_by_agent: dict[str, list[AgentResponse]] = {}
 
@@ -97,7 +97,7 @@ class LedgerState:
 
     def remember(self, response: AgentResponse) -> None:
         """Keep what came of a trigger for those who ask later."""
-        self.responses.append(response)
+        self.response_count += 1
         self.responses_by_trigger.setdefault(response.trigger_unit, []).append(response)
         self.responses_by_agent.setdefault(response.aa_address, []).append(response)
 
