@@ -9,7 +9,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -20,46 +19,46 @@ from shared.receiving.outcomes import Refusal
 from shared.receiving.receiver import Receiver
 from shared.strict_json import JsonValue
 
-router = APIRouter(tags=["peers"])
-
 _ENVELOPE = frozenset({"command", "params", "tag", "timestamp", "url"})
 _LONGEST_NAME = 40
 
-_DESCRIPTION: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["command", "params"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "command": {"enum": ["create_channel", "is_ready", "pay"]},
-                        "params": {"type": "object"},
-                        "tag": {"type": "string", "description": "ignored over HTTP"},
-                        "timestamp": {"type": "number", "description": "milliseconds; refused when too old"},
-                        "url": {"description": "ignored"},
-                    },
+PATH = "/post"
+
+DESCRIPTION: dict[str, Any] = {
+    "post": {
+        "tags": ["peers"],
+        "summary": "The peer protocol: create_channel, is_ready, pay",
+        "operationId": "post",
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["command", "params"],
+                        "additionalProperties": False,
+                        "properties": {
+                            "command": {"enum": ["create_channel", "is_ready", "pay"]},
+                            "params": {"type": "object"},
+                            "tag": {"type": "string", "description": "Ignored over HTTP"},
+                            "timestamp": {"type": "number", "description": "Milliseconds; refused when too old"},
+                            "url": {"description": "Ignored"},
+                        },
+                    }
                 }
-            }
+            },
+        },
+        "responses": {
+            "200": {"description": '`{"response": …}` or `{"error": "…", "code": "…"}`'},
+            "400": {"description": "Not JSON, not an object, or no known command"},
+            "413": {"description": "The body is too large"},
+            "503": {"description": "Not now; repeat the request after `Retry-After` seconds"},
         },
     }
 }
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": '`{"response": …}` or `{"error": "…", "code": "…"}`'},
-    400: {"description": "Not JSON, not an object, or no known command"},
-    413: {"description": "The body is too large"},
-    503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
-}
+"""The path's entry in the OpenAPI document. The route is a plain one: a framework's would cost more than the checks."""
 
 
-@router.post(
-    "/post",
-    summary="The peer protocol: create_channel, is_ready, pay",
-    openapi_extra=_DESCRIPTION,
-    responses=_RESPONSES,
-)
 async def post(request: Request) -> Response:
     """Answer one command of a peer."""
     try:
