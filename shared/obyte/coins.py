@@ -158,6 +158,15 @@ class CoinSet:
         found = [coin for coin in self._unspent() if asset is None or coin.asset == asset]
         return tuple(sorted(found, key=lambda coin: coin.outpoint))
 
+    def spent_by(self, unit_hash: str) -> tuple[Coin, ...]:
+        """Return the known coins that a unit spends: a replacement must spend them too, so that only one can hold."""
+        spent = (outpoint for outpoint, spenders in self._spenders.items() if unit_hash in spenders)
+        found = []
+        for outpoint in sorted(spent):
+            known = self._units.get(outpoint.unit)
+            found += [_coin(known, output) for output in known.outputs if output[0] == outpoint] if known else []
+        return tuple(found)
+
     def assets(self) -> tuple[str, ...]:
         """Assets of which there are unspent coins."""
         return tuple(sorted({coin.asset for coin in self._unspent()}))
@@ -203,21 +212,9 @@ class CoinSet:
         for known in self._units.values():
             if known.is_bad:
                 continue
-            for outpoint, address, asset, amount in known.outputs:
-                if not any(not self._units[spender].is_bad for spender in self._spenders.get(outpoint, ())):
-                    yield Coin(
-                        unit=outpoint.unit,
-                        message_index=outpoint.message_index,
-                        output_index=outpoint.output_index,
-                        address=address,
-                        asset=asset,
-                        amount=amount,
-                        is_stable=known.is_stable,
-                        mci=known.mci,
-                        author_is_mine=known.author_is_mine,
-                        author_is_agent=known.author_is_agent,
-                        timestamp_s=known.timestamp_s,
-                    )
+            for output in known.outputs:
+                if all(self._units[spender].is_bad for spender in self._spenders.get(output[0], ())):
+                    yield _coin(known, output)
 
     def _read(self, unit_hash: str, unit: Mapping[str, JsonValue]) -> _KnownUnit:
         authors = _objects(unit.get("authors"))
@@ -240,6 +237,23 @@ class CoinSet:
             disclosed=frozenset(str(author["address"]) for author in authors if "definition" in author),
             has_content="messages" in unit,
         )
+
+
+def _coin(known: _KnownUnit, output: tuple[Outpoint, str, str, int]) -> Coin:
+    outpoint, address, asset, amount = output
+    return Coin(
+        unit=outpoint.unit,
+        message_index=outpoint.message_index,
+        output_index=outpoint.output_index,
+        address=address,
+        asset=asset,
+        amount=amount,
+        is_stable=known.is_stable,
+        mci=known.mci,
+        author_is_mine=known.author_is_mine,
+        author_is_agent=known.author_is_agent,
+        timestamp_s=known.timestamp_s,
+    )
 
 
 def _objects(value: JsonValue) -> list[dict[str, JsonValue]]:

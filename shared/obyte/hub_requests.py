@@ -144,7 +144,8 @@ def refusal_kind(hub_text: str) -> RefusalKind:
         return "in_work"
     if "non-serial" in text or "nonserial" in text or "double spend" in text or "double-spend" in text:
         return "double_spend"
-    if "unknown parents" in text or "last ball" in text or "tps" in text:
+    # A definition is a duplicate once the unit that carried it first has become stable.
+    if "unknown parents" in text or "last ball" in text or "tps" in text or "duplicate definition" in text:
         return "recompose"
     return "refused"
 

@@ -115,6 +115,13 @@ def test_a_void_stable_unit_stays_void(mine: CoinSet) -> None:
     assert mine.is_stable("u")
 
 
+def test_a_replacement_can_find_the_coins_of_the_unit_it_replaces(mine: CoinSet) -> None:
+    mine.apply(unit_of("u", outputs=[(ME, 7), (ME, 8)]), is_stable=True)
+    mine.apply(unit_of("v", author=ME, inputs=[("u", 0, 1), ("unknown", 0, 0)], outputs=[(ME, 4)]), is_stable=False)
+    assert [(coin.outpoint, coin.amount) for coin in mine.spent_by("v")] == [(Outpoint("u", 0, 1), 8)]
+    assert mine.spent_by("u") == ()
+
+
 def test_the_policies(mine: CoinSet) -> None:
     mine.apply(unit_of("stable", outputs=[(ME, 1)]), is_stable=True, mci=5)
     mine.apply(unit_of("recent", outputs=[(ME, 2)]), is_stable=True, mci=6)

@@ -370,6 +370,7 @@ async def test_posting_a_joint_that_the_hub_knows_already_is_success() -> None:
         ("last ball just advanced, try again", "recompose"),
         ("last ball unit X is not stable in view of your parents Y", "recompose"),
         ("tps fee 1 paid, 2 required", "recompose"),
+        ("duplicate definition of address X", "recompose"),
         ("The transaction would be non-serial (a double spend)", "double_spend"),
         ("wrong payload hash", "refused"),
         ("known bad", "refused"),
