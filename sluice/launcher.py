@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
@@ -36,15 +37,26 @@ def main(arguments: list[str]) -> None:
     split = arguments.index("--")
     options = dict(zip(arguments[0:split:2], arguments[1:split:2], strict=True))
     program = arguments[split + 1 :]
-    libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
     if options["--user"] != "-":
-        _become(options["--user"], libc, readable=options["--readable"] == "yes")
-    if libc is not None:
-        # After the change of user, which clears it. Other systems have no such thing: there the next start cleans up.
-        libc.prctl(_PR_SET_PDEATHSIG, int(options["--signal"]), 0, 0, 0)
-    if os.getppid() != int(options["--parent"]):
-        sys.exit("the parent died before its child began")
+        _become(options["--user"], _libc(), readable=options["--readable"] == "yes")
+    die_with(int(options["--parent"]), int(options["--signal"]))  # after the change of user, which would clear it
     os.execv(program[0], program)  # noqa: S606 - a list of arguments, no shell
+
+
+def die_with(parent: int, sign: int = signal.SIGKILL) -> None:
+    """Let the kernel send us `sign` when our parent process ends, and exit if it already has.
+
+    Linux only; elsewhere a killed parent leaves its children behind.
+    """
+    libc = _libc()
+    if libc is not None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("the parent died before its child began")
+
+
+def _libc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def _become(name: str, libc: ctypes.CDLL | None, *, readable: bool) -> None:

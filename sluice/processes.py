@@ -35,9 +35,17 @@ def launched(
 
 
 class Child:
-    """One running child process. `name` is for people; its output goes to `log`."""
+    """One running child process. `name` is for people; its output goes to `log`; it inherits `pass_fds` only."""
 
-    def __init__(self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self.name = name
         self.log = log
         log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,7 +55,13 @@ class Child:
             self._log_start = output.tell()
             # A session of its own: Ctrl-C in the terminal reaches us alone, and we stop the children in order.
             self._process = subprocess.Popen(  # the child outlives this block: `stop` ends it
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=env,
+                pass_fds=pass_fds,
+                start_new_session=True,
             )
 
     @property

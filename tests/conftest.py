@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -95,3 +96,11 @@ def home(tmp_path: Path) -> Path:
 
 def _database(url: str, name: str) -> str:
     return url.replace("/sluice?", f"/{name}?")
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A TCP port on loopback that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port

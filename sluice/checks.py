@@ -1,0 +1,216 @@
+"""What `sluice doctor` looks at: every dependency and setting, and what to do about each fault."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import stat
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import asyncpg
+import httpx
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from shared.obyte.errors import ObyteError
+from shared.obyte.hub_client import HubClient
+from shared.obyte.networks import network_named
+from shared.settings import unknown_variables
+from shared.store import instance
+from shared.store.migrations import schema_is_usable
+from sluice.embedded import EmbeddedError, postgres_programs, redis_program
+from sluice.vault import VaultError, open_vault
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from shared.settings import Settings
+    from shared.store.database import Connection
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_POSTGRES = 14
+LITTLE_DISK = 2_000_000_000  # bytes
+NO_DISK = 200_000_000
+_BOUND_S = 5.0
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked: what was found, and what to do about it where something is to be done."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    advice: str = ""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Check everything; `settings` are those of `sluice.home.attached`."""
+    yield _python()
+    for line in unknown_variables():
+        yield Finding("settings", Verdict.WARN, line, "remove it or correct its name")
+    yield _disk(settings.home)
+    async for finding in _postgres(settings):
+        yield finding
+    yield await _redis(settings)
+    yield await _hub(settings)
+    for finding in _wallet(settings):
+        yield finding
+    yield await _front(settings)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST_PYTHON:
+        return Finding("python", Verdict.FAIL, version, "install Python 3.11 or newer")
+    return Finding("python", Verdict.OK, version)
+
+
+def _disk(home: Path) -> Finding:
+    place = next(step for step in (home, *home.parents) if step.exists())
+    free = shutil.disk_usage(place).free
+    verdict = Verdict.FAIL if free < NO_DISK else Verdict.WARN if free < LITTLE_DISK else Verdict.OK
+    advice = "" if verdict is Verdict.OK else "free some space"
+    return Finding("disk", verdict, f"{free / 1e9:.1f} GB free at {place}", advice)
+
+
+async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
+    if settings.database_url is None:
+        yield _embedded("postgres", postgres_programs)
+        return
+    try:
+        conn = await asyncpg.connect(settings.database_dsn, timeout=_BOUND_S, command_timeout=_BOUND_S)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        yield Finding("postgres", Verdict.FAIL, _text(error), "check SLUICE_DATABASE_URL and that the server runs")
+        return
+    try:
+        yield await _postgres_version(conn)
+        yield await _durability(conn)
+        async for finding in _schema(conn, settings):
+            yield finding
+    finally:
+        await conn.close(timeout=_BOUND_S)
+
+
+async def _postgres_version(conn: Connection) -> Finding:
+    version = conn.get_server_version()
+    found = f"Postgres {version.major}.{version.minor}"
+    if await conn.fetchval("SELECT pg_is_in_recovery()"):
+        return Finding("postgres", Verdict.FAIL, f"{found}, a stand-by", "name the primary in SLUICE_DATABASE_URL")
+    if version.major < OLDEST_POSTGRES:
+        return Finding("postgres", Verdict.FAIL, found, f"use Postgres {OLDEST_POSTGRES} or newer")
+    return Finding("postgres", Verdict.OK, found)
+
+
+async def _durability(conn: Connection) -> Finding:
+    names = ("fsync", "full_page_writes", "synchronous_commit")
+    off = [name for name in names if await conn.fetchval(f"SHOW {name}") in {"off", "local"}]
+    if off:
+        found = f"{' and '.join(off)} not on"
+        return Finding("durability", Verdict.FAIL, found, "switch on: a payment must not be lost after we said yes")
+    return Finding("durability", Verdict.OK, "what Postgres confirms is on disk")
+
+
+async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding]:
+    if not await schema_is_usable(conn):
+        yield Finding("schema", Verdict.FAIL, "not what this release needs", "run `sluice migrate`")
+        return
+    yield Finding("schema", Verdict.OK, "up to date")
+    here = await instance.read(conn)
+    if here is None:
+        yield Finding("watcher", Verdict.WARN, "no worker has run on this database yet", "start `sluice worker`")
+    elif here.network not in {settings.network, network_named(settings.network).name}:
+        yield Finding("watcher", Verdict.FAIL, f"the database is of {here.network}", "check SLUICE_NETWORK")
+    elif here.watcher_age_s is None or here.watcher_age_s > settings.watcher_max_silence_s:
+        age = "for ever" if here.watcher_age_s is None else f"for {here.watcher_age_s:.0f} s"
+        yield Finding("watcher", Verdict.FAIL, f"silent {age}: fronts refuse payments", "see the worker's log")
+    else:
+        yield Finding("watcher", Verdict.OK, f"in step with the ledger {here.watcher_age_s:.0f} s ago")
+
+
+async def _redis(settings: Settings) -> Finding:
+    if settings.redis_url is None:
+        return _embedded("redis", redis_program)
+    try:
+        async with redis.asyncio.from_url(
+            settings.redis_url.get_secret_value(), socket_timeout=_BOUND_S, socket_connect_timeout=_BOUND_S
+        ) as client:
+            about = await client.info("server")
+    except (RedisError, OSError, TimeoutError) as error:
+        # Payments go on without it, only slower to be told about.
+        return Finding("redis", Verdict.WARN, _text(error), "check SLUICE_REDIS_URL and that the server runs")
+    return Finding("redis", Verdict.OK, f"Redis {about['redis_version']}")
+
+
+async def _hub(settings: Settings) -> Finding:
+    try:
+        async with asyncio.timeout(2 * _BOUND_S):
+            async with HubClient(settings.hub_url, network_named(settings.network), request_timeout_s=_BOUND_S):
+                return Finding("hub", Verdict.OK, settings.hub_url)
+    except (ObyteError, TimeoutError) as error:
+        advice = (
+            "start `sluice up`"
+            if settings.runs_devnet
+            else "check SLUICE_HUB_URL, SLUICE_NETWORK and the way to the network"
+        )
+        return Finding("hub", _missing(settings), f"{settings.hub_url}: {_text(error)}", advice)
+
+
+def _wallet(settings: Settings) -> Iterator[Finding]:
+    file = settings.wallet_file
+    if not file.exists():
+        yield Finding("wallet", _missing(settings), f"there is no {file}", "make one with `sluice wallet init`")
+        return
+    try:
+        address = open_vault(settings).address
+    except (VaultError, ObyteError, OSError) as error:
+        yield Finding("wallet", Verdict.FAIL, _text(error), "check SLUICE_WALLET_FILE, SLUICE_WALLET_PASSPHRASE_FILE")
+        return
+    yield Finding("wallet", Verdict.OK, address)
+    for secret in (file, settings.wallet_passphrase_file):
+        if secret.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            yield Finding("wallet", Verdict.WARN, f"others may read {secret}", f"chmod 600 {secret}")
+
+
+async def _front(settings: Settings) -> Finding:
+    url = settings.local_url
+    try:
+        async with httpx.AsyncClient(timeout=_BOUND_S, trust_env=False) as client:
+            answer = await client.get(f"{url}readyz")
+            reasons = answer.json()["reasons"]
+    except httpx.ConnectError:
+        return Finding("front", Verdict.WARN, f"nothing listens on {url}", "start `sluice up` or `sluice front`")
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return Finding("front", Verdict.FAIL, f"something else listens on {url}", "set SLUICE_PORT to a free port")
+    if reasons:
+        return Finding("front", Verdict.FAIL, f"{url} is not ready: {', '.join(reasons)}", "see the checks above")
+    return Finding("front", Verdict.OK, f"{url} is ready")
+
+
+def _embedded(check: str, program: Callable[[], Path]) -> Finding:
+    try:
+        program()
+    except EmbeddedError as error:
+        return Finding(check, Verdict.FAIL, str(error), "install the extra, or run a server of your own")
+    return Finding(check, Verdict.OK, "embedded, not running now")
+
+
+def _missing(settings: Settings) -> Verdict:
+    # On devnet `sluice up` makes what is missing; elsewhere nobody does.
+    return Verdict.WARN if settings.runs_devnet else Verdict.FAIL
+
+
+def _text(error: BaseException) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

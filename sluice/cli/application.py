@@ -1,0 +1,52 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from sluice.cli import channels, doctor, keys, payments, serve, up, wallet
+from sluice.cli.common import Commands
+
+app = typer.Typer(
+    name="sluice",
+    cls=Commands,
+    help="A high-availability receiver for off-chain payments.",
+    epilog="Start here: `sluice demo` tells the whole story, `sluice up` runs everything on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+up.register(app)
+serve.register(app)
+for group in (wallet, keys, channels, payments):
+    group.register(app)
+doctor.register(app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sluice {version('sluice')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    # Until a command sets up logging in its own way, libraries keep to themselves.
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+def main() -> None:
+    """Run the command line. Exit status: 0 done, 1 failed (one line on stderr says why), 2 wrong usage."""
+    app(prog_name="sluice", args=sys.argv[1:])

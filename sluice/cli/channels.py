@@ -1,0 +1,93 @@
+"""`sluice channels …`: the receiver's channels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sluice.cli.common import (
+    AsJson,
+    CommandError,
+    group,
+    open_database,
+    print_fields,
+    print_json,
+    print_table,
+    read_settings,
+    run,
+)
+
+if TYPE_CHECKING:
+    from shared.store.channel_rows import StoredChannel
+
+Address = Annotated[str, typer.Argument(metavar="AA_ADDRESS", help="The channel's address.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    commands = group("channels", "The receiver's channels.")
+    commands.command("list", epilog="Example: sluice channels list --limit 20")(list_channels)
+    commands.command(epilog="Example: sluice channels show AA_ADDRESS --json")(show)
+    app.add_typer(commands)
+
+
+def list_channels(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")] = 100, as_json: AsJson = False
+) -> None:
+    """List channels, newest first."""
+    found = run(_page(limit))
+    if as_json:
+        print_json([_fields(channel) for channel in found])
+        return
+    print_table(
+        ["channel", "peer", "asset", "status", "period", "deposited", "received", "credit", "spent"],
+        [
+            (
+                *(c.aa_address, c.peer_address, c.asset, c.status.value, c.period),
+                *(c.deposited_by_peer, c.spent_by_peer - c.credit, c.credit, c.spent_by_me),
+            )
+            for c in (stored.channel for stored in found)
+        ],
+        empty="There are no channels.",
+    )
+
+
+def show(aa_address: Address, as_json: AsJson = False) -> None:
+    """Show one channel."""
+    found = run(_find(aa_address))
+    if found is None:
+        raise CommandError(f"there is no channel {aa_address}")
+    if as_json:
+        print_json(_fields(found))
+    else:
+        print_fields(_fields(found))
+
+
+async def _page(limit: int) -> list[StoredChannel]:
+    from shared.store import channels
+
+    async with open_database(read_settings()) as database, database.connection() as conn:
+        return await channels.page(conn, limit=limit)
+
+
+async def _find(aa_address: str) -> StoredChannel | None:
+    from shared.store import channels
+
+    async with open_database(read_settings()) as database, database.connection() as conn:
+        return (await channels.find(conn, [aa_address])).get(aa_address)
+
+
+def _fields(stored: StoredChannel) -> dict[str, object]:
+    # The claim is a bearer secret: it is no part of what is read here, and no part of what is shown either.
+    channel = {name: value for name, value in dataclasses.asdict(stored.channel).items() if name != "claim"}
+    return {
+        **channel,
+        "status": stored.channel.status.value,
+        "salt": stored.salt,
+        "version": stored.version,
+        "peer_url": stored.peer_url,
+        "created_at": stored.created_at,
+        "updated_at": stored.updated_at,
+    }

@@ -1,0 +1,150 @@
+"""What the commands share: settings, errors in one line, tables for people and JSON for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import traceback
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+
+    from shared.settings import Settings
+    from shared.store.database import Database
+
+T = TypeVar("T")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked for; the message is for people."""
+
+    code = "command_failed"
+
+
+class Commands(TyperGroup):
+    """Turns what goes wrong in a command into one line on stderr and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise typer.Exit(130) from None
+        except BrokenPipeError:
+            # Whoever read our output has had enough, as `head` does.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise typer.Exit(1) from None
+        except Exception as error:
+            # Click's own exits and usage errors carry an exit code and are for click.
+            if isinstance(error, typer.Abort) or hasattr(error, "exit_code"):
+                raise
+            typer.echo(f"sluice: {_said(error)}", err=True)
+            if os.environ.get("SLUICE_LOG_LEVEL", "").lower() == "debug":
+                traceback.print_exception(error)
+            raise typer.Exit(1) from None
+
+
+def _said(error: Exception) -> str:
+    # Errors of the project carry a code and speak to people; any other is a surprise, so it says what it is.
+    if hasattr(error, "code") or isinstance(error, OSError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error} (SLUICE_LOG_LEVEL=debug tells more)"
+
+
+def group(name: str, about: str) -> typer.Typer:
+    """Return an empty group of commands."""
+    return typer.Typer(name=name, help=about, cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def read_settings(*, attach: bool = True) -> Settings:
+    """Return the settings with logging set up; with `attach`, completed by what `sluice up` runs on their home."""
+    from shared.logs import configure_logging
+    from shared.settings import load_settings
+    from sluice.home import attached
+
+    settings = load_settings()
+    configure_logging(settings)
+    return attached(settings) if attach else settings
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine to its end."""
+    return asyncio.run(work)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Connect as an operator, with the worker's rights."""
+    from shared.store.database import Database, Role
+
+    database = await Database.connect(settings.database_dsn, role=Role.WORKER, application_name="sluice-cli")
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON: dataclasses as objects, times as ISO 8601, sets as lists."""
+    typer.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Print rows for people; `empty` is said when there are none. Numbers are set flush right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = list(rows)
+    if not rows:
+        typer.echo(empty)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, name in enumerate(columns):
+        is_number = all(isinstance(row[number], int) for row in rows)
+        # An address must survive copy and paste: columns are never cut or wrapped, long lines may be.
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="ignore")
+    for row in rows:
+        table.add_row(*(shown(cell) for cell in row))
+    # Wider than any table: the terminal wraps what does not fit, and nothing is lost.
+    Console(width=10_000).print(table, markup=False, highlight=False)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print one thing for people: a line per field."""
+    widest = max(map(len, fields))
+    for name, value in fields.items():
+        typer.echo(f"{name:<{widest}}  {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """Return a value as people read it: amounts in groups of three digits, times to the second, in UTC."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", "\u202f")
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}Z"
+    # Some texts come from peers: nothing in them may steer the terminal.
+    return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)

@@ -1,0 +1,83 @@
+"""`sluice front`, `worker` and `migrate`: one part of the receiver each, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from sluice.cli.common import AsJson, print_fields, print_json, read_settings
+
+
+class Phase(StrEnum):
+    """Which steps of a migration."""
+
+    ALL = "all"
+    PRE = "pre"
+    POST = "post"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog="Example: sluice front --port 6800 --workers 2")(front)
+    app.command(epilog="Example: sluice worker")(worker)
+    app.command(epilog="Example: sluice migrate --phase pre")(migrate)
+
+
+def front(
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; SLUICE_PORT by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Serving processes.")] = 1,
+    reuse_port: Annotated[bool, typer.Option(help="Share the port with other fronts (SO_REUSEPORT).")] = False,
+    bind: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="A further address: host:port, unix:/path or an inherited fd://N."),
+    ] = None,
+) -> None:
+    """Serve payments: a stateless front. Needs Postgres; any number may run."""
+    from front.server import FrontServer, gunicorn_options
+
+    settings = read_settings()
+    _ = settings.database_dsn  # without one there is no front: say so here, in one line
+    host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
+    binds = [f"{host}:{port or settings.port}", *(bind or [])]
+    options = gunicorn_options(settings, binds=binds, workers=workers, reuse_port=reuse_port)
+    FrontServer(settings, {**options, "post_fork": _tie_to_arbiter}).run()
+
+
+def _tie_to_arbiter(arbiter: Any, _worker: Any) -> None:
+    # A serving process without its arbiter would go on by itself, unseen, with nobody to stop it.
+    from sluice.launcher import die_with
+
+    die_with(arbiter.pid)
+
+
+def worker() -> None:
+    """Follow the ledger and settle channels. Holds the keys; of several, one is active and the others stand by."""
+    from shared.settings import environment
+
+    settings = read_settings()
+    _ = settings.database_dsn
+    os.environ.update(environment(settings))
+    from worker.app import celery_app
+
+    words = ["--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", settings.log_level.upper()]
+    celery_app.worker_main(["worker", *words])
+
+
+def migrate(
+    phase: Annotated[Phase, typer.Option(help="pre: what a new release needs; post: what none needs any more.")] = (
+        Phase.ALL
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Bring the database's schema up to date. Safe to run twice, and while an older release serves (--phase pre)."""
+    from shared.store.migrations import migrate as run_migrations
+
+    revisions = run_migrations(read_settings().database_dsn, phase.value)
+    found = {"pre": revisions.pre, "post": revisions.post}
+    if as_json:
+        print_json(found)
+    else:
+        print_fields(found)

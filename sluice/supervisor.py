@@ -1,0 +1,220 @@
+"""Everything on this machine: embedded services, local ledger, fronts and worker as children of one process.
+
+Nothing is restarted silently. A child that ends takes the others down, in order, with a message that says which one
+and what its log ends with: on one machine a half-running receiver is worse than none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+import httpx
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+from shared.settings import environment
+from shared.store.migrations import migrate
+from sluice.embedded import EmbeddedServices
+from sluice.home import HomeLock
+from sluice.processes import Child, launched
+from sluice.progress import Silent
+from sluice.vault import init_vault, open_vault
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from shared.settings import Settings
+    from sluice.progress import Progress
+
+START_BOUND_S = 60
+STOP_BOUND_S = 25
+"""Longer than a front drains and than a worker finishes the task in hand."""
+_PROBE_PAUSE_S = 0.05
+_PROBE_TIMEOUT_S = 2.0
+
+
+class SupervisorError(Exception):
+    """A part does not start; the message says which one and what its log ends with."""
+
+    code = "part_failed"
+
+
+class ChildStoppedError(SupervisorError):
+    """A part stopped by itself while the others ran."""
+
+    code = "part_stopped"
+
+
+class Stack:
+    """A whole receiver as a context: `async with Stack(settings, fronts=2) as stack: …`.
+
+    Embeds the servers the settings do not name, migrates, starts the local ledger (on devnet without a hub of the
+    operator's) and makes a wallet there if none exists, then runs `fronts` front processes on one port and a worker.
+
+    `settings`: completed with the URLs of what was started. `url`: the address all fronts share. `front_urls`: an
+    address of its own for each front, on loopback. `address`: the receiver's payment address.
+
+    Must be entered by the main thread: children die with the thread that started them.
+    """
+
+    def __init__(self, settings: Settings, *, fronts: int = 1, progress: Progress | None = None) -> None:
+        self.settings = settings
+        self.url = settings.local_url
+        self.front_urls: tuple[str, ...] = ()
+        self.address = ""
+        self._fronts = fronts
+        self._progress: Progress = progress or Silent()
+        self._undo = ExitStack()
+        self._children: list[Child] = []
+
+    async def __aenter__(self) -> Self:
+        with ExitStack() as undo:
+            lock = undo.enter_context(HomeLock(self.settings.home))
+            self._check_ports()
+            self._embed(undo)
+            with self._step("database schema") as done:
+                revisions = await asyncio.to_thread(migrate, self.settings.database_dsn)
+                done(f"revision {revisions.post or revisions.pre}")
+            if self.settings.runs_devnet:
+                await self._start_devnet(undo)
+            self._open_vault()
+            await self._start_receiver(undo)
+            lock.announce(**_announcement(self.settings))
+            self._undo = undo.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._undo.close()
+
+    async def watch(self) -> None:
+        """Run until a child stops; raises ChildStoppedError. Cancel it to go on."""
+        while True:
+            self._check_children()
+            await asyncio.sleep(_PROBE_PAUSE_S * 4)
+
+    def _check_ports(self) -> None:
+        # Fronts share their port by SO_REUSEPORT, and so would the fronts of another receiver: look before we join.
+        ports = {"SLUICE_PORT": (self.settings.bind_host, self.settings.port)}
+        if self.settings.runs_devnet:
+            ports["SLUICE_DEVNET_PORT"] = ("127.0.0.1", self.settings.devnet_port)
+        for variable, (host, port) in ports.items():
+            try:
+                with socket.create_server((host, port), family=_family(host)):
+                    pass
+            except OSError as error:
+                raise SupervisorError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+    def _embed(self, undo: ExitStack) -> None:
+        services = EmbeddedServices(self.settings)
+        with self._step("Postgres and Redis") as done:
+            self.settings = undo.enter_context(services)
+            self._children += services.children
+            done(", ".join(f"{child.name} embedded" for child in services.children) or "as configured")
+
+    async def _start_devnet(self, undo: ExitStack) -> None:
+        port = self.settings.devnet_port
+        self.settings = self.settings.connected(hub_url=f"ws://127.0.0.1:{port}")
+        with self._step("local ledger") as done:
+            child = self._start("devnet", ["-m", "sluice.cli", "devnet", "--port", str(port)], undo)
+            await self._until(self._hub_answers, child)
+            done(self.settings.hub_url)
+
+    def _open_vault(self) -> None:
+        with self._step("wallet") as done:
+            if self.settings.network == "devnet" and not self.settings.wallet_file.exists():
+                self.address = init_vault(self.settings).address
+                done(f"{self.address} (new)")
+            else:
+                self.address = open_vault(self.settings).address
+                done(self.address)
+
+    async def _start_receiver(self, undo: ExitStack) -> None:
+        with self._step("worker and fronts") as done:
+            worker = self._start("worker", ["-m", "sluice.cli", "worker"], undo)
+            fronts = [self._start_front(number, undo) for number in range(1, self._fronts + 1)]
+            self.front_urls = tuple(url for _, url in fronts)
+            for child, url in fronts:
+                await self._until(partial(self._front_is_ready, url), child, worker)
+            done(f"{len(fronts)} on {self.url}")
+
+    def _start_front(self, number: int, undo: ExitStack) -> tuple[Child, str]:
+        # Besides the shared port each front has a listener of its own, so that it can be told from the others.
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            inherited = listener.fileno()
+            port = str(self.settings.port)
+            words = ["-m", "sluice.cli", "front", "--port", port, "--reuse-port", "--bind", f"fd://{inherited}"]
+            child = self._start(f"front-{number}", words, undo, pass_fds=[inherited])
+            return child, f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+    def _start(self, name: str, words: list[str], undo: ExitStack, *, pass_fds: Sequence[int] = ()) -> Child:
+        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("SLUICE_")}
+        child = Child(
+            name,
+            launched([sys.executable, *words]),
+            log=self.settings.home / "logs" / f"{name}.log",
+            env={**inherited, **environment(self.settings)},
+            pass_fds=pass_fds,
+        )
+        undo.callback(child.stop, within_s=STOP_BOUND_S)
+        self._children.append(child)
+        return child
+
+    async def _until(self, ready: Callable[[], Awaitable[str]], *needed: Child) -> None:
+        """Wait until `ready` returns an empty text; any other text is the reason why it is not."""
+        deadline = time.monotonic() + START_BOUND_S
+        while reason := await ready():
+            self._check_children()
+            if time.monotonic() > deadline:
+                raise SupervisorError(f"{needed[0].name} is not ready after {START_BOUND_S} s: {reason}{_logs(needed)}")
+            await asyncio.sleep(_PROBE_PAUSE_S)
+
+    def _check_children(self) -> None:
+        for child in self._children:
+            if child.exit_status is not None:
+                raise ChildStoppedError(f"{child.name} stopped with status {child.exit_status}{_logs([child])}")
+
+    async def _hub_answers(self) -> str:
+        try:
+            async with connect(self.settings.hub_url, open_timeout=_PROBE_TIMEOUT_S, close_timeout=_PROBE_TIMEOUT_S):
+                return ""
+        except (OSError, TimeoutError, WebSocketException) as error:
+            return str(error)
+
+    async def _front_is_ready(self, url: str) -> str:
+        try:
+            async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
+                answer = await client.get(f"{url}readyz")
+        except httpx.HTTPError as error:
+            return str(error) or type(error).__name__
+        return "" if answer.is_success else answer.text[:500]
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[Callable[[str], None]]:
+        began = time.monotonic()
+        self._progress.starting(what)
+        try:
+            yield lambda detail: self._progress.ready(what, detail, time.monotonic() - began)
+        finally:
+            self._progress.ended()
+
+
+def _announcement(settings: Settings) -> dict[str, str]:
+    urls = {"database_url": settings.database_dsn, "hub_url": settings.hub_url}
+    if settings.redis_url is not None:
+        urls["redis_url"] = settings.redis_url.get_secret_value()
+    return urls
+
+
+def _logs(children: Sequence[Child]) -> str:
+    return "".join(f"\nits log {child.log} ends with:\n{child.last_words()}" for child in children)
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from shared.settings import Settings
+from sluice.checks import Verdict, examine
+from sluice.cli.application import app
+from sluice.home import HomeLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CHANNEL = "C" * 32
+
+
+@pytest.fixture(autouse=True)
+def _own_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers, root.level = handlers, level
+
+
+@pytest.fixture
+def _database(monkeypatch: pytest.MonkeyPatch, database_url: str) -> None:
+    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+
+
+def sluice(*words: str) -> Any:
+    return CliRunner().invoke(app, list(words))
+
+
+@pytest.mark.usefixtures("_database")
+def test_a_key_is_shown_once_listed_without_it_and_revoked() -> None:
+    made = json.loads(
+        sluice("keys", "create", "--scope", "receive", "--scope", "read", "--name", "shop", "--json").stdout
+    )
+    listed = sluice("keys", "list", "--json")
+
+    assert made["scopes"] == ["read", "receive"]
+    assert [key["name"] for key in json.loads(listed.stdout)] == ["shop"]
+    assert made["key"] not in listed.stdout + sluice("keys", "list").stdout
+
+    assert sluice("keys", "revoke", str(made["id"])).exit_code == 0
+    assert json.loads(sluice("keys", "list", "--json").stdout)[0]["revoked_at"] is not None
+    assert sluice("keys", "revoke", str(made["id"])).exit_code == 1
+
+
+@pytest.mark.usefixtures("_database")
+def test_the_key_alone_goes_to_stdout_for_scripts() -> None:
+    result = sluice("keys", "create", "--scope", "receive")
+
+    assert len(result.stdout.split()) == 1
+    assert "not shown again" in result.stderr
+
+
+@pytest.mark.usefixtures("_database")
+def test_empty_lists_say_so() -> None:
+    assert sluice("channels", "list").stdout == "There are no channels.\n"
+    assert sluice("payments", "list").stdout == "There are no payments.\n"
+    assert sluice("channels", "show", CHANNEL).stderr == f"sluice: there is no channel {CHANNEL}\n"
+
+
+@pytest.fixture
+def _payments(_database: None, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO assets (asset) VALUES ('base') ON CONFLICT DO NOTHING")
+        connection.execute(
+            "INSERT INTO channels (aa_address, own_address, peer_address, asset, timeout_s, version, role, status,"
+            " period, deposited_by_peer, spent_by_peer, claim, last_event_id)"
+            " VALUES (%s, %s, %s, 'base', 1000, '1.1', 'A', 'open', 1, 100000, 300, 'secret-claim', 1)",
+            (CHANNEL, "M" * 32, "P" * 32),
+        )
+        for number in (1, 2, 3):
+            connection.execute(
+                "INSERT INTO payments (aa_address, period, amount_spent, payment_amount, asset, message)"
+                " VALUES (%s, 1, %s, 100, 'base', %s)",
+                (CHANNEL, number * 100, json.dumps(f'order {number}, "red"\n')),
+            )
+
+
+@pytest.mark.usefixtures("_payments")
+def test_payments_are_listed_newest_first() -> None:
+    listed = json.loads(sluice("payments", "list", "--limit", "2", "--json").stdout)
+
+    assert [payment["amount_spent"] for payment in listed] == [300, 200]
+    assert sluice("payments", "list").stdout.count(CHANNEL) == 3
+    assert json.loads(sluice("payments", "list", "--channel", "X" * 32, "--json").stdout) == []
+
+
+@pytest.mark.usefixtures("_payments")
+def test_payments_are_exported_oldest_first_as_csv_that_reads_back(tmp_path: Path) -> None:
+    to_terminal = sluice("payments", "export", "--csv").stdout
+    assert sluice("payments", "export", "--output", "payments.csv").exit_code == 0
+
+    rows = list(csv.DictReader(io.StringIO(to_terminal)))
+    assert [row["amount_spent"] for row in rows] == ["100", "200", "300"]
+    assert json.loads(rows[0]["message"]) == 'order 1, "red"\n'
+    assert (tmp_path / "payments.csv").read_text() == to_terminal
+
+
+@pytest.mark.usefixtures("_payments")
+def test_a_period_without_payments_exports_the_heading_alone() -> None:
+    assert sluice("payments", "export", "--until", "2020-01-01").stdout.count("\n") == 1
+
+
+@pytest.mark.usefixtures("_payments")
+def test_channels_are_shown_without_the_claim() -> None:
+    listed = sluice("channels", "list", "--json")
+    shown = sluice("channels", "show", CHANNEL)
+
+    assert json.loads(listed.stdout)[0]["spent_by_peer"] == 300
+    assert "spent_by_peer" in shown.stdout
+    for output in (listed.stdout, shown.stdout, sluice("channels", "list").stdout):
+        assert "claim" not in output.replace("claimed_by_peer", "")
+        assert "secret" not in output
+
+
+def test_migrating_an_empty_database_and_again(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE migrated_by_cli")
+    monkeypatch.setenv("SLUICE_DATABASE_URL", postgres_url.replace("/sluice?", "/migrated_by_cli?"))
+
+    first = sluice("migrate", "--phase", "pre", "--json")
+    again = sluice("migrate", "--json")
+
+    assert json.loads(first.stdout)["pre"] is not None
+    assert json.loads(again.stdout)["pre"] == json.loads(first.stdout)["pre"]
+
+
+def test_commands_find_the_database_of_a_running_home(tmp_path: Path, database_url: str) -> None:
+    with HomeLock(tmp_path / ".sluice") as lock:
+        lock.announce(database_url=database_url)
+        assert sluice("keys", "list").stdout == "There are no API keys.\n"
+    assert sluice("keys", "list").exit_code == 1
+
+
+async def findings(settings: Settings) -> dict[str, tuple[Verdict, str, str]]:
+    return {found.check: (found.verdict, found.found, found.advice) async for found in examine(settings)}
+
+
+async def test_doctor_is_content_with_a_machine_where_nothing_runs_yet(tmp_path: Path, free_port: int) -> None:
+    found = await findings(Settings(home=tmp_path, port=free_port, devnet_port=free_port))
+
+    assert Verdict.FAIL not in {verdict for verdict, _, _ in found.values()}
+    assert found["postgres"][:2] == (Verdict.OK, "embedded, not running now")
+    assert "sluice wallet init" in found["wallet"][2]
+
+
+async def test_doctor_sees_the_schema_durability_and_watcher(tmp_path: Path, database_url: str, redis_url: str) -> None:
+    settings = Settings(home=tmp_path, database_url=database_url, redis_url=redis_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        before = await findings(settings)
+        connection.execute(
+            "INSERT INTO instance (network, own_address, watcher_synced_at) VALUES ('devnet', %s, now())", ("M" * 32,)
+        )
+        following = await findings(settings)
+        connection.execute("UPDATE instance SET watcher_synced_at = now() - interval '1 day'")
+        silent = await findings(settings)
+
+    assert [before[name][0] for name in ("postgres", "durability", "schema", "redis")] == [Verdict.OK] * 4
+    assert before["watcher"][0] is Verdict.WARN
+    assert following["watcher"][0] is Verdict.OK
+    assert silent["watcher"][0] is Verdict.FAIL
+
+
+async def test_doctor_wants_what_postgres_confirms_to_be_on_disk(tmp_path: Path, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off".encode())
+
+    found = await findings(Settings(home=tmp_path, database_url=database_url))
+
+    assert found["durability"][:2] == (Verdict.FAIL, "synchronous_commit not on")
+
+
+async def test_doctor_wants_the_schema_of_this_release(tmp_path: Path, postgres_url: str) -> None:
+    found = await findings(Settings(home=tmp_path, database_url=postgres_url))
+
+    assert found["schema"] == (Verdict.FAIL, "not what this release needs", "run `sluice migrate`")
+
+
+async def test_doctor_tells_servers_that_do_not_answer(tmp_path: Path, free_port: int) -> None:
+    settings = Settings(
+        home=tmp_path,
+        database_url=f"postgresql://sluice:hunter2@127.0.0.1:{free_port}/sluice",
+        redis_url=f"redis://127.0.0.1:{free_port}",
+        hub_url=f"ws://127.0.0.1:{free_port}",
+    )
+    found = await findings(settings)
+
+    assert found["postgres"][0] is Verdict.FAIL
+    assert found["redis"][0] is Verdict.WARN  # payments go on without it
+    assert found["hub"][0] is Verdict.FAIL
+    assert "hunter2" not in str(found)
+
+
+async def test_doctor_opens_the_wallet_and_looks_who_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sluice("wallet", "init")
+    settings = Settings(home=tmp_path / ".sluice")
+    good = await findings(settings)
+    settings.wallet_passphrase_file.chmod(0o644)
+    exposed = await findings(settings)
+    settings.wallet_passphrase_file.write_text("another")
+    wrong = await findings(settings)
+
+    assert good["wallet"][0] is Verdict.OK
+    assert exposed["wallet"][0] is Verdict.WARN
+    assert wrong["wallet"][:2] == (Verdict.FAIL, "the passphrase is wrong, or the wallet file was altered")
+
+
+def test_doctor_fails_with_status_1_and_says_it_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_LEASE_TTL_S", "-1")
+
+    result = sluice("doctor", "--json")
+
+    assert result.exit_code == 1
+    assert json.loads(result.stdout) == [
+        {
+            "check": "settings",
+            "verdict": "fail",
+            "found": "SLUICE_LEASE_TTL_S: input should be greater than 0, not '-1'",
+            "advice": "correct it in the environment or in .env",
+        }
+    ]
