@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from shared.store.database import Database, Role
+from shared.store.migrations import migrate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -20,6 +21,26 @@ def empty_database_url(postgres_url: str) -> Iterator[str]:
         connection.execute(f"CREATE DATABASE {name}".encode())
         yield postgres_url.replace("/sluice?", f"/{name}?")
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="session")
+def _common_database_url(postgres_url: str) -> str:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE store_common")
+    url = postgres_url.replace("/sluice?", "/store_common?")
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+async def refusals(_common_database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The owner's connection for tests of what is refused: one database for all, and nothing in it lasts."""
+    connection = await asyncpg.connect(_common_database_url)
+    transaction = connection.transaction()
+    await transaction.start()
+    yield connection
+    await transaction.rollback()
+    await connection.close()
 
 
 @pytest.fixture

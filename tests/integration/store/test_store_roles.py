@@ -98,23 +98,22 @@ FORBIDDEN_TO_THE_WORKER = [
 
 async def as_a_plain_login(owner: Connection, role: str, statement: str) -> None:
     """Run a statement as a login that is no superuser: of one, SET ROLE back to anything is always allowed."""
-    async with owner.transaction():
-        await owner.execute(f"CREATE ROLE plain_login LOGIN IN ROLE {role}; SET SESSION AUTHORIZATION plain_login")
-        await owner.execute(f"SET ROLE {role}")
-        await owner.execute(statement)
+    await owner.execute(f"CREATE ROLE plain_login LOGIN IN ROLE {role}; SET SESSION AUTHORIZATION plain_login")
+    await owner.execute(f"SET ROLE {role}")
+    await owner.execute(statement)
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN_TO_FRONTS)
-async def test_a_front_may_not(owner: Connection, statement: str) -> None:
+async def test_a_front_may_not(refusals: Connection, statement: str) -> None:
     with pytest.raises(Exception, match=r"permission denied|must be (owner|able)") as refusal:
-        await as_a_plain_login(owner, "sluice_front", statement)
+        await as_a_plain_login(refusals, "sluice_front", statement)
     assert getattr(refusal.value, "sqlstate", None) == INSUFFICIENT_PRIVILEGE
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN_TO_THE_WORKER)
-async def test_the_worker_may_not(owner: Connection, statement: str) -> None:
+async def test_the_worker_may_not(refusals: Connection, statement: str) -> None:
     with pytest.raises(Exception, match=r"permission denied|must be owner") as refusal:
-        await as_a_plain_login(owner, "sluice_worker", statement)
+        await as_a_plain_login(refusals, "sluice_worker", statement)
     assert getattr(refusal.value, "sqlstate", None) == INSUFFICIENT_PRIVILEGE
 
 

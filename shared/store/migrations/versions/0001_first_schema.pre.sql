@@ -13,6 +13,8 @@ CREATE TABLE assets (
   locked_at timestamptz
 );
 
+INSERT INTO assets (asset) VALUES ('base');
+
 CREATE TABLE channels (
   -- What both peers agreed on. Never changes: the address is a hash of it.
   aa_address         text PRIMARY KEY CHECK (length(aa_address) = 32),

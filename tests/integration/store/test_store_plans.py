@@ -1,0 +1,115 @@
+"""What the hot path costs: by primary key, however many rows there are, and without touching an index."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from shared.store import channels, payments
+from tests.integration.store.builders import PEER, address, insert_open, payment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.store.database import Connection, Database
+
+FILL = """
+    INSERT INTO channels (aa_address, own_address, peer_address, asset, timeout_s, salt, version, role)
+      SELECT lpad(n::text, 32, '0'), repeat('O', 32), repeat('P', 32), 'base', 1000, n::text, '1.1', 'A'
+        FROM generate_series(1, 5000) n;
+    INSERT INTO payments (aa_address, period, amount_spent, payment_amount, asset)
+      SELECT lpad((n % 5000 + 1)::text, 32, '0'), 1, n, 1, 'base' FROM generate_series(1, 20000) n;
+    ANALYZE;
+"""
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+async def plan_of(owner: Connection, statement: str, *arguments: object) -> list[dict[str, Any]]:
+    """The nodes of the plan that a prepared statement settles for, which must do for any arguments."""
+    types = {int: "bigint", str: "text"}
+    signature = ", ".join(f"{types[type(argument[0])]}[]" for argument in arguments if isinstance(argument, list))
+    literals = ", ".join(
+        "ARRAY[" + ", ".join(f"'{item}'" for item in argument) + f"]::{types[type(argument[0])]}[]"
+        for argument in arguments
+        if isinstance(argument, list)
+    )
+    await owner.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE hot ({signature}) AS {statement}")
+    plan = json.loads(await owner.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE hot ({literals})"))
+    return list(nodes(plan[0]["Plan"]))
+
+
+def scans(plan: list[dict[str, Any]], relation: str) -> set[tuple[str, str | None]]:
+    return {
+        (node["Node Type"], node.get("Index Name"))
+        for node in plan
+        if node.get("Relation Name") == relation and node["Node Type"] != "ModifyTable"
+    }
+
+
+@pytest.fixture
+async def filled(owner: Connection) -> Connection:
+    await owner.execute(FILL)
+    return owner
+
+
+async def test_channels_are_locked_by_primary_key(filled: Connection) -> None:
+    plan = await plan_of(filled, channels._LOCK, [address(1)])
+    assert scans(plan, "channels") == {("Index Scan", "channels_pkey")}
+
+
+async def test_duplicates_are_found_by_primary_key(filled: Connection) -> None:
+    plan = await plan_of(filled, payments._FIND, [address(1)], [1], [1], [1])
+    assert scans(plan, "payments") == {("Index Scan", "payments_credited_once")}
+
+
+async def test_a_batch_is_written_by_primary_key(filled: Connection) -> None:
+    channel_columns = [[address(1)], [1], [0], ["claim"]]
+    payment_columns = [[address(1)], [1], [1], [1], ["message"]]
+    plan = await plan_of(filled, payments._RECORD_BATCH, *channel_columns, *payment_columns)
+    assert scans(plan, "channels") == {("Index Scan", "channels_pkey")}
+
+
+async def test_the_use_of_an_asset_is_summed_over_the_channels_that_use_it_only(filled: Connection) -> None:
+    plan = await plan_of(filled, channels._UNCONFIRMED_USED, ["base"])
+    [(_, index)] = scans(plan, "channels")
+    assert index == "channels_using_unconfirmed"
+
+
+@pytest.mark.parametrize("statement", [channels._NOT_WATCHED, channels._COUNT_NEVER_OPENED])
+async def test_what_is_new_is_found_without_reading_what_is_old(filled: Connection, statement: str) -> None:
+    await filled.execute("UPDATE channels SET is_watched = true, last_event_id = 1")
+    await filled.execute("VACUUM ANALYZE channels")
+    parameter = "1" if "LIMIT" in statement else f"'{PEER}'"
+    plan = json.loads(await filled.fetchval("EXPLAIN (FORMAT JSON) " + statement.replace("$1", parameter)))
+    assert {index for _, index in scans(list(nodes(plan[0]["Plan"])), "channels")} <= {
+        "channels_to_watch",
+        "channels_never_opened",
+    }
+
+
+async def test_a_payment_changes_no_index_of_its_channel(front: Database, worker: Database, owner: Connection) -> None:
+    async with worker.transaction() as conn:
+        channel = await insert_open(conn)
+    before = await owner.fetchrow("SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'channels'")
+    assert before is not None
+    async with front.connection() as conn:
+        for spent in range(1, 31):
+            after = replace(channel, spent_by_peer=spent, credit=spent % 2, claim="c" * 600)
+            await payments.record_batch(conn, [after], [payment(spent, 1)])
+        await conn.execute("SELECT pg_stat_force_next_flush()")
+        await conn.execute("SELECT 1")
+    await owner.execute("SELECT pg_stat_clear_snapshot()")
+    after_all = await owner.fetchrow(
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'channels'"
+    )
+    assert after_all is not None
+    assert after_all["n_tup_upd"] - before["n_tup_upd"] == 30
+    assert after_all["n_tup_hot_upd"] - before["n_tup_hot_upd"] >= 27
