@@ -1,1 +1,1 @@
-"""Load users and the benchmark harness; not part of the installed package."""
+"""Measures Sluice. Figures are compared within one run only: ratios hold when a machine's speed drifts."""
