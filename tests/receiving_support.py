@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
+import psycopg
 
 from shared.channels.model import Channel, Status
 from shared.obyte.agents import channel_address
@@ -18,7 +19,7 @@ from shared.store.channel_rows import NewChannel
 from shared.store.database import Database, Role
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from shared.store.api_keys import Scope
 
@@ -133,6 +134,15 @@ class Worker:
         async with self.database.transaction() as conn:
             token, _ = await api_keys.create(conn, "test", scopes)
         return token
+
+
+@contextlib.contextmanager
+def database_of(postgres_url: str, template: str, name: str) -> Iterator[str]:
+    """A database copied from the template that several tests share."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        yield postgres_url.replace("/sluice?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
 @contextlib.asynccontextmanager

@@ -90,8 +90,8 @@ def _read(value: Mapping[str, Any], optional: frozenset[str]) -> ChannelParamete
     if not is_valid_address(value["address"]):
         raise ChannelRefused("invalid_address", "address is not a valid address")
     asset = value["asset"]
-    if asset != "base" and not is_valid_base64(asset, ASSET_CHARACTERS):
-        raise ChannelRefused("invalid_asset", 'asset should be "base" or 44 characters of base64')
+    if asset != "base" and not (is_valid_base64(asset, ASSET_CHARACTERS) and asset.endswith("=")):
+        raise ChannelRefused("invalid_asset", 'asset should be "base" or 32 bytes in canonical base64')
     version = value["version"]
     if not isinstance(version, str) or version not in CHANNELS_BASE_AA:
         raise ChannelRefused("unknown_agent_version", "Unknown AA version")

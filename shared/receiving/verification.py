@@ -141,7 +141,8 @@ def _key_and_signature(author: dict[str, Any]) -> tuple[str, str]:
             pass
         case _:
             raise PackageRefused("invalid_authentifiers", "authentifiers should have the one signature r")
-    if not isinstance(signature, str) or not is_valid_base64(signature, SIGNATURE_CHARACTERS):
+    # Two bytes more would be as many characters: the padding tells.
+    if not is_valid_base64(signature, SIGNATURE_CHARACTERS) or not signature.endswith("=="):
         raise PackageRefused("invalid_signature", "signature r should be 64 bytes in canonical base64")
     return pubkey, signature
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
+    from shared.receiving.answers import OnPayment
     from tests.receiving_support import Worker
 
 
@@ -36,6 +38,18 @@ class Front:
         return await self.command("pay", {"signed_package": package, **params})
 
 
+@contextlib.asynccontextmanager
+async def running_front(settings: Settings, *, on_payment: OnPayment | None = None) -> AsyncIterator[Front]:
+    """A front that was started as a server would start it."""
+    app = create_app(settings, on_payment=on_payment)
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://front") as http,
+    ):
+        yield Front(app, http)
+
+
 @pytest.fixture
 async def worker(database_url: str) -> AsyncIterator[Worker]:
     async with receiving_support.worker(database_url) as pen:
@@ -49,10 +63,5 @@ def settings(database_url: str) -> Settings:
 
 @pytest.fixture
 async def front(settings: Settings, worker: Worker) -> AsyncIterator[Front]:
-    app = create_app(settings)
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://front") as http,
-    ):
-        yield Front(app, http)
+    async with running_front(settings) as running:
+        yield running
