@@ -89,7 +89,5 @@ def _publish(state: LedgerState, record: UnitRecord, mci: int) -> None:
 
 def _publish_agent(state: LedgerState, unit_hash: str, payload: dict[str, Any], mci: int) -> None:
     params = check_agent_definition(payload)
-    if params is None:
-        state.published_definitions[payload["address"]] = payload["definition"]
-    elif payload["address"] not in state.agents:
+    if params is not None and payload["address"] not in state.agents:
         state.agents[payload["address"]] = Agent(params, payload["definition"], unit_hash, mci)

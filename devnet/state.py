@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from devnet.agent import AgentState, ChannelParams
 from devnet.dag import Dag, UnitRecord
 from devnet.fees import SystemVars, TpsFees
 from devnet.outputs import OutputTable, outputs_of
+from shared.obyte.addresses import is_agent_definition
+from shared.obyte.agents import CHANNELS_BASE_AA
 from shared.obyte.errors import SignedMessageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from devnet.responses import AgentResponse
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
@@ -64,9 +68,8 @@ class LedgerState:
         self.definitions: dict[str, tuple[JsonValue, int]] = {}
         """Definitions disclosed in stable good units, with the main chain index of the first one."""
         self.agents: dict[str, Agent] = {}
-        self.unstable_agents: dict[str, JsonValue] = {}
-        self.published_definitions: dict[str, JsonValue] = {}
-        """Definitions of agents that other agents are instances of, as their publishers sent them."""
+        self.known_definitions: dict[str, JsonValue] = {}
+        """Definitions of addresses and agents in any unit, stable or not."""
         self.assets: dict[str, Asset] = {}
         self.live_units_by_author: dict[str, list[UnitRecord]] = {}
         """Units that are not void, in order of arrival."""
@@ -85,6 +88,8 @@ class LedgerState:
         self.outputs.add(record.hash, record.unit)
         for author in record.authors:
             self.live_units_by_author.setdefault(author, []).append(record)
+        for address, definition in _disclosed_definitions(record.unit):
+            self.known_definitions.setdefault(address, definition)
         for address in touched_addresses(record):
             self.units_by_address.setdefault(address, []).append(record)
 
@@ -108,6 +113,11 @@ class LedgerState:
     def min_retrievable_mci(self) -> int:
         """Return the index below which the ledger keeps void units only stripped."""
         return self.last_stable().last_ball_mci
+
+    def is_known_agent(self, address: str) -> bool:
+        """Whether an address is an agent's, stable or only announced; the channels agent itself always is."""
+        is_base = address in CHANNELS_BASE_AA.values()
+        return is_base or address in self.agents or is_agent_definition(self.known_definitions.get(address))
 
     def definition_before(self, address: str, last_ball_mci: int) -> JsonValue:
         """Return the definition an address had disclosed by a stable point of the main chain, None if none."""
@@ -137,3 +147,12 @@ def touched_addresses(record: UnitRecord) -> dict[str, None]:
     """Addresses that wrote or are paid by a unit, each once."""
     paid = (output.address for output in outputs_of(record.hash, record.unit))
     return dict.fromkeys((*record.authors, *paid))
+
+
+def _disclosed_definitions(unit: dict[str, Any]) -> Iterator[tuple[str, JsonValue]]:
+    for author in unit["authors"]:
+        if "definition" in author:
+            yield author["address"], author["definition"]
+    for message in unit["messages"]:
+        if message["app"] == "definition":
+            yield message["payload"]["address"], message["payload"]["definition"]

@@ -1,0 +1,60 @@
+"""Requests that no real hub knows: the faucet, and time that passes when told to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from devnet.agent import BASE
+from devnet.request_fields import QueryError, is_amount, object_of
+from shared.obyte.units import MAX_AMOUNT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from devnet.ledger import Ledger
+    from shared.obyte.serialization import JsonValue
+
+PrivateCommand: TypeAlias = "Callable[[Ledger, Any], JsonValue]"
+
+
+def fund(ledger: Ledger, params: Any) -> JsonValue:
+    """`{address, amount, asset?}` -> `{unit}`: send money from the faucet."""
+    request = object_of(params, "no params in devnet/fund")
+    address, amount, asset = request.get("address"), request.get("amount"), request.get("asset", BASE)
+    if amount is None or not is_amount(amount):
+        raise QueryError("amount must be a positive integer")
+    if not isinstance(address, str) or not isinstance(asset, str):
+        raise QueryError("address and asset must be strings")
+    return {"unit": ledger.treasury.fund(address, amount, asset).hash}
+
+
+def issue(ledger: Ledger, params: Any) -> JsonValue:
+    """`{cap?}` -> `{asset}`: make a new asset, all of it in the faucet."""
+    cap = params.get("cap", MAX_AMOUNT) if isinstance(params, dict) else MAX_AMOUNT
+    if not is_amount(cap) or cap > MAX_AMOUNT:
+        raise QueryError(f"cap must be an integer from 1 to {MAX_AMOUNT}")
+    return {"asset": ledger.treasury.issue(cap)}
+
+
+def skip_time(ledger: Ledger, params: Any) -> JsonValue:
+    """`{seconds}` -> `{now}`: let time pass at once; units made from now on are that much later."""
+    seconds = object_of(params, "no params in devnet/skip_time").get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        raise QueryError("seconds must be a number of at least 0")
+    ledger.skip_time(seconds)
+    return {"now": ledger.now_s()}
+
+
+def stabilise(ledger: Ledger, _params: Any) -> JsonValue:
+    """No params -> `{last_stable_mci}`: make all that was posted stable and provable now."""
+    ledger.settle()
+    return {"last_stable_mci": ledger.state.last_stable_mci}
+
+
+PRIVATE_COMMANDS: dict[str, PrivateCommand] = {
+    "devnet/fund": fund,
+    "devnet/issue": issue,
+    "devnet/skip_time": skip_time,
+    "devnet/stabilise": stabilise,
+}
