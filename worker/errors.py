@@ -12,7 +12,7 @@ class WorkerError(Exception):
 class ConfigurationError(WorkerError):
     """The worker must not run like this, and trying again will not help: a person has to act.
 
-    Codes: `wallet_unreadable`, `another_wallet`, `wrong_order_providers`.
+    Codes: `wallet_unreadable`, `another_wallet`.
     """
 
     def __init__(self, code: str, text: str) -> None:
@@ -35,3 +35,9 @@ class PostingError(WorkerError):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class WithholdingHubError(WorkerError):
+    """The hub proves a later response of an agent and does not tell an earlier one: it hides a part of the ledger."""
+
+    code = "hub_withholds"

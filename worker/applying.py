@@ -1,0 +1,199 @@
+"""One channel's news into the database: everything or nothing, under the channel's lock and the lease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.channels.errors import ContradictoryEventError, EventGapError
+from shared.channels.ledger import Closed, Closing, Meaning, Opened, Refused, apply, deposit_in, undo
+from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status
+from shared.store import channels, deposits, journal, ledger_events, peer_units
+from shared.store.deposits import DepositState
+from shared.store.ledger_events import EventKind, RecordedEvent
+from worker.triggers import read_peer_trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from shared.obyte.history import ProvenUnit
+    from shared.store.database import Connection
+    from shared.store.journal import Entry
+    from worker.news import News
+    from worker.responses import Response
+
+
+@dataclass(slots=True)
+class Applied:
+    """What the news did to a channel."""
+
+    channel: Channel
+    responses: list[Response] = field(default_factory=list)
+    """Events that were new, in order."""
+    bounced: dict[str, str] = field(default_factory=dict)
+    """Units of ours that did nothing, and why."""
+    void: list[str] = field(default_factory=list)
+    """Units of ours that never became part of the ledger."""
+    peer_units_changed: bool = False
+    obstacle: EventGapError | ContradictoryEventError | None = None
+    """Why the events after the last one in `responses` were not applied."""
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether there is anything to tell others."""
+        return bool(self.responses or self.bounced or self.void or self.peer_units_changed)
+
+
+async def apply_news(
+    conn: Connection,
+    channel: Channel,
+    news: News,
+    *,
+    ours: Sequence[Entry],
+    asked: Collection[str],
+    verified: Collection[str],
+) -> Applied:
+    """Apply news to a channel that was locked by `channels.lock_one` in this transaction.
+
+    `ours`: our own units to the channel whose fate was open when the hub was asked. `asked`: units that the hub was
+    asked for by their hash, so that not telling of them means not knowing them. `verified`: unstable units whose
+    author signatures were checked; others are not believed.
+    """
+    applied = Applied(channel)
+    for response in news.responses:
+        if response.event.event_id <= applied.channel.last_event_id:
+            continue
+        try:
+            applied.channel = apply(applied.channel, response.event)
+        except (EventGapError, ContradictoryEventError) as error:
+            applied.obstacle = error
+            break
+        applied.responses.append(response)
+        await ledger_events.append(conn, _recorded(response, channel.aa_address))
+        await _settle_deposit(conn, response, channel.aa_address)
+    await _resolve_journal(conn, applied, news, ours, asked)
+    if applied.channel != channel:
+        await channels.save_transition(conn, applied.channel)
+    await _follow_peer_units(conn, applied, news, asked, verified)
+    return applied
+
+
+async def _settle_deposit(conn: Connection, response: Response, aa_address: str) -> None:
+    if isinstance(response.event, Opened):
+        await deposits.settle(conn, aa_address, response.event.trigger_unit, DepositState.CONFIRMED)
+    elif isinstance(response.event, Refused):
+        await deposits.settle(conn, aa_address, response.event.trigger_unit, DepositState.REFUSED)
+
+
+async def _resolve_journal(
+    conn: Connection, applied: Applied, news: News, ours: Sequence[Entry], asked: Collection[str]
+) -> None:
+    """Learn what became of our own units: answered, turned down, void, or overtaken by the end of the period."""
+    answered = {response.trigger_unit for response in news.responses}
+    for entry in ours:
+        is_over = _is_over(entry, applied.channel)
+        if entry.unit in answered or (is_over and entry.unit in news.stable and entry.unit not in news.bounced):
+            await journal.stable(conn, entry.unit)
+        elif entry.unit in news.bounced:
+            if await _undo(conn, applied, entry, news.bounced[entry.unit]):
+                applied.bounced[entry.unit] = news.bounced[entry.unit]
+        elif entry.unit in news.void:
+            if await _undo(conn, applied, entry, "the unit lost to a conflicting one"):
+                applied.void.append(entry.unit)
+        elif is_over and entry.unit in asked and entry.unit not in news.told:
+            await _undo(conn, applied, entry, "the period ended before the unit arrived")
+            applied.void.append(entry.unit)
+
+
+async def _undo(conn: Connection, applied: Applied, entry: Entry, reason: str) -> bool:
+    """Record that a unit of ours did nothing, and undo what it meant; False if its fate was known already."""
+    if not await journal.failed(conn, entry.unit, reason):
+        return False
+    await deposits.settle(conn, applied.channel.aa_address, entry.unit, DepositState.BOUNCED)
+    applied.channel = undo(applied.channel, Meaning(entry.purpose), period=entry.period or 0)
+    return True
+
+
+def _is_over(entry: Entry, channel: Channel) -> bool:
+    """Whether nothing that the unit was to do in its period can be done any more."""
+    if entry.purpose == Meaning.DEPOSIT or entry.period is None:
+        return False
+    return channel.period > entry.period or (channel.period == entry.period and channel.status is Status.CLOSED)
+
+
+async def _follow_peer_units(
+    conn: Connection, applied: Applied, news: News, asked: Collection[str], verified: Collection[str]
+) -> None:
+    channel = applied.channel
+    known = {unit.unit: unit for unit in (await peer_units.of(conn, [channel.aa_address])).get(channel.aa_address, ())}
+    current = {unit.unit_hash: seen for unit in news.unstable if (seen := _seen(unit, channel, verified)) is not None}
+    answered = {response.trigger_unit for response in news.responses}
+    for unit, old in known.items():
+        is_gone = (
+            unit in answered
+            or unit in news.void
+            or unit in news.bounced
+            or (unit in news.stable and not old.amount and not old.closes)
+            or (unit in asked and unit not in news.told)
+        )
+        # A unit that was caught conflicting stays marked, whatever it says.
+        is_different = (
+            not old.is_bad
+            and unit in current
+            and (current[unit].amount, current[unit].closes) != (old.amount, old.closes)
+        )
+        if is_gone or is_different:
+            await peer_units.remove(conn, channel.aa_address, unit)
+            applied.peer_units_changed = True
+        if not is_different:
+            current.pop(unit, None)
+    for unit, seen in current.items():
+        await peer_units.add(
+            conn,
+            channel.aa_address,
+            unit,
+            amount=seen.amount,
+            closes=seen.closes,
+            publishes_definition=seen.publishes_definition,
+        )
+        applied.peer_units_changed = True
+
+
+def _seen(unit: ProvenUnit, channel: Channel, verified: Collection[str]) -> PeerUnit | None:
+    """Return what an unstable unit of the peer means while it is on its way; None if nothing."""
+    trigger = read_peer_trigger(unit.unit, channel)
+    if trigger is None or unit.unit_hash not in verified:
+        return None
+    amount = min(deposit_in(channel, trigger), MAX_AMOUNT)
+    if not (amount or trigger.closes or trigger.publishes_definition):
+        return None
+    return PeerUnit(
+        unit=unit.unit_hash,
+        first_seen_s=0,
+        amount=amount,
+        closes=trigger.closes,
+        publishes_definition=trigger.publishes_definition,
+    )
+
+
+def _recorded(response: Response, aa_address: str) -> RecordedEvent:
+    event = response.event
+    match event:
+        case Opened():
+            kind = EventKind.OPENED
+        case Refused():
+            kind = EventKind.REFUSED
+        case Closing():
+            kind = EventKind.CLOSING
+        case Closed():
+            kind = EventKind.CLOSED
+    return RecordedEvent(
+        aa_address=aa_address,
+        event_id=event.event_id,
+        kind=kind,
+        period=None if isinstance(event, Refused) else event.period,
+        unit=response.unit,
+        payload=response.payload,
+        mci=response.mci,
+        unit_timestamp_s=response.unit_timestamp_s,
+    )

@@ -1,0 +1,125 @@
+"""One channel and what a proven answer says about it: believe, apply, tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from shared.channels.errors import EventGapError
+from shared.channels.ledger import Closed, Closing
+from shared.store import channels
+from shared.store.errors import DatabaseUnavailableError, LeaseLostError, StoreError
+from worker.applying import Applied, apply_news
+from worker.errors import UnreadableResponseError, WithholdingHubError
+from worker.news import News, read_news
+from worker.triggers import read_peer_trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.channels.model import Channel
+    from shared.obyte.history import ProvenHistory, ProvenUnit
+    from shared.obyte.hub_client import HubClient
+    from shared.store.journal import Entry
+    from worker.definitions import AuthorChecks
+    from worker.guard import Guard
+    from worker.responses import Response
+    from worker.wallet import Wallet
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the hub said about one channel."""
+
+    units: tuple[ProvenUnit, ...] = field(repr=False)
+    """Those that touch the channel's agent."""
+    history: ProvenHistory = field(repr=False)
+    asked: frozenset[str]
+    """Units to the channel, ours and the peer's, that were asked for by their hash."""
+    ours: tuple[Entry, ...] = ()
+    """Our units to this channel whose fate was open when the hub was asked."""
+
+
+class ChannelReader:
+    """Applies answers to channels. `on_change` is told of every channel that has changed."""
+
+    def __init__(self, guard: Guard, wallet: Wallet, authors: AuthorChecks, on_change: Callable[[str], None]) -> None:
+        self._guard = guard
+        self._wallet = wallet
+        self._authors = authors
+        self._on_change = on_change
+
+    async def read(self, client: HubClient, channel: Channel, answer: Answer, *, is_whole: bool) -> bool:
+        """Apply an answer; False if the channel has to be read from its beginning.
+
+        `is_whole`: the answer reaches back to the beginning. What is wrong with one channel's data never stops the
+        others: it is logged, and the channel stays as it was.
+
+        Raises WithholdingHubError when a whole answer has a gap, HubError, and StoreError when the database or the
+        lease is gone.
+        """
+        try:
+            news = read_news(channel, answer.units, answer.history)
+            if not _says_anything(channel, news, answer):
+                return True
+            applied = await self._apply(client, channel, news, answer)
+        except (DatabaseUnavailableError, LeaseLostError):
+            raise
+        except (UnreadableResponseError, StoreError) as error:
+            logger.exception("channel_not_readable", aa_address=channel.aa_address, code=error.code)
+            return True
+        if applied.obstacle is None:
+            return True
+        if not is_whole:
+            logger.info("channel_read_again", aa_address=channel.aa_address, reason=str(applied.obstacle))
+            return False
+        if isinstance(applied.obstacle, EventGapError):
+            raise WithholdingHubError(f"events of {channel.aa_address} are missing: {applied.obstacle}")
+        logger.error("channel_contradicts_ledger", aa_address=channel.aa_address, reason=str(applied.obstacle))
+        return True
+
+    async def _apply(self, client: HubClient, channel: Channel, news: News, answer: Answer) -> Applied:
+        genuine = {
+            unit.unit_hash
+            for unit in news.unstable
+            if read_peer_trigger(unit.unit, channel) and await self._authors.is_genuine(unit.unit, client)
+        }
+        async with self._guard.transaction() as conn:
+            locked = await channels.lock_one(conn, channel.aa_address)
+            if locked is None:
+                return Applied(channel)
+            applied = await apply_news(conn, locked, news, ours=answer.ours, asked=answer.asked, verified=genuine)
+        self._tell(applied)
+        return applied
+
+    def _tell(self, applied: Applied) -> None:
+        aa_address = applied.channel.aa_address
+        for response in applied.responses:
+            logger.info("ledger_event", aa_address=aa_address, unit=response.unit, **_facts(response))
+        for unit, reason in applied.bounced.items():
+            logger.warning("trigger_bounced", aa_address=aa_address, unit=unit, reason=reason)
+        for unit in applied.void:
+            logger.warning("unit_void", aa_address=aa_address, unit=unit)
+            self._wallet.void(unit)
+        if applied.has_changed:
+            self._on_change(aa_address)
+
+
+def _says_anything(channel: Channel, news: News, answer: Answer) -> bool:
+    """Whether the answer can change anything: most answers repeat the last event of a channel and nothing else."""
+    has_new_events = any(response.event.event_id > channel.last_event_id for response in news.responses)
+    return bool(has_new_events or news.unstable or answer.asked)
+
+
+def _facts(response: Response) -> dict[str, int | str | bool]:
+    event = response.event
+    facts: dict[str, int | str | bool] = {"event": type(event).__name__.lower(), "event_id": event.event_id}
+    if isinstance(event, Closing):
+        facts |= {"by_me": event.by_me, "period": event.period}
+    elif isinstance(event, Closed):
+        facts |= {"received": event.received, "period": event.period, "by_fraud_proof": event.by_fraud_proof}
+    return facts

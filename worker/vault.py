@@ -1,0 +1,132 @@
+"""Everything that one term of the lease runs: built when the lease is acquired, gone when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.bus import CHANNEL_CHANGED
+from shared.obyte.hub_client import HubClient
+from shared.store import instance
+from shared.store.errors import InstanceMismatchError
+from worker.channel_reader import ChannelReader
+from worker.commands import Commands
+from worker.definitions import AuthorChecks
+from worker.errors import ConfigurationError
+from worker.hub_session import HubSession
+from worker.pacing import Backoff
+from worker.reading import LedgerReader
+from worker.settlement import Settlement, SettlementPace
+from worker.wallet import Wallet
+from worker.watcher import Watcher, WatcherPace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.bus import Bus
+    from shared.obyte.keys import KeyPair
+    from shared.obyte.networks import Network
+    from worker.guard import Guard
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Every interval of the vault in one place, in seconds; tests make them short."""
+
+    watcher: WatcherPace = field(default_factory=WatcherPace)
+    settlement: SettlementPace = field(default_factory=SettlementPace)
+    hub_retry_first_s: float = 0.5
+    hub_retry_longest_s: float = 30.0
+    hub_answer_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What does not change with the lease: who we are, where the hub is, what time it is."""
+
+    key: KeyPair
+    network: Network
+    network_name: str
+    """As the settings name it."""
+    hub_url: str
+    bus: Bus
+    pace: Pace = field(default_factory=Pace)
+    clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    jitter: Callable[[], float] = random.random
+
+
+class Vault:
+    """The wallet, the watcher, settlement and commands of one term."""
+
+    def __init__(self, guard: Guard, given: Circumstances) -> None:
+        self._guard = guard
+        self._given = given
+        pace = given.pace
+        backoff = Backoff(pace.hub_retry_first_s, pace.hub_retry_longest_s, given.jitter)
+        self._session = HubSession(self._make_client, given.network, backoff)
+        self.wallet = Wallet(guard, self._session, given.key, given.network, given.clock)
+        self._settlement = Settlement(
+            guard,
+            self._session,
+            self.wallet,
+            clock=given.clock,
+            monotonic=given.monotonic,
+            jitter=given.jitter,
+            pace=pace.settlement,
+        )
+        self._commands = Commands(guard, given.bus, self._channel_changed)
+        channel_reader = ChannelReader(guard, self.wallet, AuthorChecks(given.network), self._channel_changed)
+        self._watcher = Watcher(
+            guard,
+            self._session,
+            LedgerReader(guard, self._session, self.wallet, channel_reader, given.network, given.clock),
+            self.wallet,
+            given.bus,
+            on_change=self._channel_changed,
+            pace=pace.watcher,
+        )
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set; settlement and commands finish the step in hand.
+
+        Raises ConfigurationError when the database belongs to somebody else, StoreError when it or the lease is gone.
+        """
+        await self._declare()
+        await self.wallet.load()
+        async with asyncio.TaskGroup() as tasks:
+            endless = [
+                tasks.create_task(self._session.run(self._watcher.follow), name="vault-hub"),
+                tasks.create_task(self._watcher.hear_of_new_channels(), name="vault-new-channels"),
+                tasks.create_task(self._commands.hear(), name="vault-doorbell"),
+            ]
+            working = [
+                tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),
+                tasks.create_task(self._commands.run(stopping), name="vault-commands"),
+            ]
+            await asyncio.wait(working)
+            for task in endless:
+                task.cancel()
+
+    def wake(self) -> None:
+        """Do what there is to do now."""
+        self._commands.wake()
+        self._settlement.wake()
+
+    async def _declare(self) -> None:
+        try:
+            async with self._guard.transaction() as conn:
+                await instance.declare(conn, network=self._given.network_name, own_address=self.wallet.address)
+        except InstanceMismatchError as error:
+            raise ConfigurationError("another_wallet", str(error)) from error
+
+    def _channel_changed(self, aa_address: str) -> None:
+        self._given.bus.publish(CHANNEL_CHANGED, {"aa_address": aa_address})
+        self._settlement.look_at(aa_address)
+        self._commands.wake()
+
+    def _make_client(self) -> HubClient:
+        return HubClient(self._given.hub_url, self._given.network, request_timeout_s=self._given.pace.hub_answer_s)

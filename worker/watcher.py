@@ -1,0 +1,147 @@
+"""Keeps the database in step with the ledger: when to look, and where.
+
+What the hub says unasked is not believed, it only tells where to look. Looking is asking for history and proving it
+(`reading`). Every channel is looked at now and then, whatever the hub announces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.bus import CHANNEL_CHANGED
+from shared.store import channels, instance, peer_units
+from worker.pacing import Bell
+from worker.triggers import touched_addresses
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.bus import Bus
+    from shared.obyte.hub_client import HubClient
+    from shared.obyte.hub_protocol import Justsaying
+    from worker.guard import Guard
+    from worker.hub_session import HubSession
+    from worker.reading import LedgerReader
+    from worker.wallet import Wallet
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherPace:
+    """How often the watcher looks, in seconds."""
+
+    idle_s: float = 3.0
+    """At least this often the wallet's own history is asked for: the sign of life of hub and watcher."""
+    gather_s: float = 0.05
+    """Notifications that come within this are answered by one look."""
+    everything_s: float = 60.0
+    """At least this often every channel is looked at."""
+
+
+class Watcher:
+    """The watcher of one term of the lease. `on_change` is told of every channel that has changed."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        session: HubSession,
+        reader: LedgerReader,
+        wallet: Wallet,
+        bus: Bus,
+        *,
+        on_change: Callable[[str], None],
+        pace: WatcherPace,
+    ) -> None:
+        self._guard = guard
+        self._session = session
+        self._reader = reader
+        self._wallet = wallet
+        self._bus = bus
+        self._on_change = on_change
+        self._pace = pace
+        self._bell = Bell()
+        self._watched: set[str] = set()
+        self._attention: set[str] = set()
+        self._conflicting: set[str] = set()
+        self._everything_due_s = 0.0
+
+    async def follow(self, client: HubClient) -> None:
+        """Live on one connection until it fails.
+
+        Raises HubError, HistoryProofError, WithholdingHubError, StoreError.
+        """
+        self._reader.start_over()
+        self._everything_due_s = 0
+        listener = asyncio.create_task(self._listen(client), name="watcher-listener")
+        listener.add_done_callback(lambda _: self._bell.ring())
+        try:
+            await self._load_channels()
+            while True:
+                await self._look(client)
+                self._session.in_step(client)
+                await self._bell.sleep(self._pace.idle_s)
+                await asyncio.sleep(self._pace.gather_s)
+        finally:
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+    async def hear_of_new_channels(self) -> None:
+        """Look at once when a front opens a channel; without Redis it is found at the next round. Runs forever."""
+        with self._bus.subscribe(CHANNEL_CHANGED) as events:
+            async for event in events:
+                if event.body.get("aa_address") not in self._watched:
+                    self._bell.ring()
+
+    async def _load_channels(self) -> None:
+        async with self._guard.reading() as conn:
+            last = ""
+            while page := await channels.to_watch(conn, last):
+                self._watched.update(page)
+                last = page[-1]
+
+    async def _listen(self, client: HubClient) -> None:
+        while True:
+            self._take_note(await client.next_notification())
+            self._bell.ring()
+
+    def _take_note(self, notification: Justsaying) -> None:
+        body = notification.body
+        match notification.subject:
+            case "joint" if isinstance(body, dict) and isinstance(body.get("unit"), dict):
+                self._attention |= touched_addresses(body["unit"]) & self._watched
+            case "light/have_updates":
+                self._everything_due_s = 0
+            case "light/sequence_became_bad" if isinstance(body, list):
+                self._conflicting.update(unit for unit in body if isinstance(unit, str))
+            case _:
+                pass
+
+    async def _look(self, client: HubClient) -> None:
+        """One round: read what needs attention, then say that we are awake."""
+        async with self._guard.reading() as conn:
+            new = await channels.not_watched(conn)
+        self._watched.update(new)
+        addresses = {self._wallet.address, *new, *self._attention}
+        self._attention.clear()
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._everything_due_s:
+            self._everything_due_s = now_s + self._pace.everything_s
+            addresses |= self._watched
+        await self._reader.read(client, addresses)
+        await self._mark_conflicting()
+        async with self._guard.transaction() as conn:
+            if new:
+                await channels.mark_watched(conn, new)
+            await instance.heartbeat(conn)
+
+    async def _mark_conflicting(self) -> None:
+        units = frozenset(self._conflicting)
+        if not units:
+            return
+        self._conflicting.clear()
+        await self._wallet.conflicting(units)
+        async with self._guard.transaction() as conn:
+            concerned = await peer_units.mark_bad(conn, units)
+        for aa_address in concerned:
+            self._on_change(aa_address)
