@@ -31,6 +31,8 @@ _SECRET_NAME = re.compile(
 _URL_PASSWORD = re.compile(r"(?P<start>[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
 _SIGNED_PACKAGE = re.compile(r"""\{[^{}]*["']signed_message\\?["']""")
 _DEEPEST = 6
+_TALKATIVE = ("alembic", "httpcore", "httpx", "websockets")
+"""Libraries that tell at level info what is of use only for finding a fault in them: each request, each connection."""
 
 
 def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
@@ -53,6 +55,8 @@ def configure_logging(settings: Settings, stream: TextIO | None = None) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(settings.log_level.upper())
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel("DEBUG" if settings.log_level == "debug" else "WARNING")
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_CHAIN, ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,

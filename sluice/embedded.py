@@ -61,10 +61,10 @@ class Postgres:
         """Return the URL of one database of the cluster, as asyncpg and psycopg both read it."""
         return f"postgresql://postgres@/{database}?host={self._sockets}"
 
-    def start(self, *, within_s: float = 60) -> str:
+    def start(self, *, within_s: float = 60, emptied: bool = False) -> str:
         """Create the cluster if there is none, start the server, wait until it answers and return its URL.
 
-        Raises EmbeddedError.
+        `emptied`: begin with an empty database, whatever was in it. Raises EmbeddedError.
         """
         binaries = postgres_programs()
         self._check_version()
@@ -93,7 +93,7 @@ class Postgres:
         )
         self.child = Child("Postgres", command, log=self._log, env=_ENVIRONMENT)
         _wait_until(self._answers, self.child, deadline)
-        self._ensure_database()
+        self._ensure_database(emptied=emptied)
         return self.url()
 
     def stop(self, *, within_s: float = 20) -> None:
@@ -150,8 +150,10 @@ class Postgres:
             return False
         return True
 
-    def _ensure_database(self) -> None:
+    def _ensure_database(self, *, emptied: bool) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            if emptied:
+                connection.execute("DROP DATABASE IF EXISTS sluice WITH (FORCE)")
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'sluice'").fetchone():
                 connection.execute("CREATE DATABASE sluice")
 
@@ -206,11 +208,13 @@ class Redis:
 class EmbeddedServices:
     """The servers that the settings do not name, as a context: `with EmbeddedServices(settings) as completed: …`.
 
-    `completed` are the settings with the URLs of what was started. The caller holds the HomeLock of the home.
+    `completed` are the settings with the URLs of what was started. `emptied`: the embedded Postgres begins with an
+    empty database. The caller holds the HomeLock of the home.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, emptied: bool = False) -> None:
         self._settings = settings
+        self._emptied = emptied
         self._stack = ExitStack()
         self._servers: list[Postgres | Redis] = []
 
@@ -224,22 +228,24 @@ class EmbeddedServices:
         urls = {}
         with ExitStack() as undo:
             if self._settings.database_url is None:
-                cluster = self._settings.home / "postgres"
-                urls["database_url"] = self._start(
-                    Postgres(cluster, self._sockets, logs / "postgres.log", self._account), undo
+                postgres = Postgres(
+                    self._settings.home / "postgres", self._sockets, logs / "postgres.log", self._account
                 )
+                self._keep(postgres, undo)
+                urls["database_url"] = postgres.start(emptied=self._emptied)
             if self._settings.redis_url is None:
-                urls["redis_url"] = self._start(Redis(self._sockets, logs / "redis.log", self._account), undo)
+                redis_server = Redis(self._sockets, logs / "redis.log", self._account)
+                self._keep(redis_server, undo)
+                urls["redis_url"] = redis_server.start()
             self._stack = undo.pop_all()
         return self._settings.connected(**urls)
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def _start(self, server: Postgres | Redis, undo: ExitStack) -> str:
+    def _keep(self, server: Postgres | Redis, undo: ExitStack) -> None:
         self._servers.append(server)
         undo.callback(server.stop)
-        return server.start()
 
     @cached_property
     def _account(self) -> Account:

@@ -20,6 +20,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from shared.settings import environment
+from shared.store import instance
+from shared.store.database import Database, Role
 from shared.store.migrations import migrate
 from sluice.embedded import EmbeddedServices
 from sluice.home import HomeLock
@@ -79,9 +81,7 @@ class Stack:
             lock = undo.enter_context(HomeLock(self.settings.home))
             self._check_ports()
             self._embed(undo)
-            with self._step("database schema") as done:
-                revisions = await asyncio.to_thread(migrate, self.settings.database_dsn)
-                done(f"revision {revisions.post or revisions.pre}")
+            await self._migrate()
             if self.settings.runs_devnet:
                 await self._start_devnet(undo)
             self._open_vault()
@@ -112,11 +112,32 @@ class Stack:
                 raise SupervisorError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
 
     def _embed(self, undo: ExitStack) -> None:
-        services = EmbeddedServices(self.settings)
+        # The local ledger begins anew with every start, and with it what the receiver knows of it.
+        services = EmbeddedServices(self.settings, emptied=self.settings.runs_devnet)
         with self._step("Postgres and Redis") as done:
             self.settings = undo.enter_context(services)
             self._children += services.children
             done(", ".join(f"{child.name} embedded" for child in services.children) or "as configured")
+
+    async def _migrate(self) -> None:
+        with self._step("database schema") as done:
+            revisions = await asyncio.to_thread(migrate, self.settings.database_dsn)
+            if self.settings.runs_devnet:
+                await self._check_unused()
+            done(f"revision {revisions.post or revisions.pre}")
+
+    async def _check_unused(self) -> None:
+        database = await Database.connect(self.settings.database_dsn, role=Role.WORKER)
+        try:
+            async with database.connection() as conn:
+                used = await instance.read(conn) is not None
+        finally:
+            await database.close()
+        if used:
+            raise SupervisorError(
+                "SLUICE_DATABASE_URL: this database knows channels on a local ledger that is gone: name an empty one,"
+                " or name a ledger that stays in SLUICE_HUB_URL"
+            )
 
     async def _start_devnet(self, undo: ExitStack) -> None:
         port = self.settings.devnet_port

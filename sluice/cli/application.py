@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli import channels, doctor, keys, payments, serve, up, wallet
+from sluice.cli import channels, devnet, doctor, keys, payments, serve, up, wallet
 from sluice.cli.common import Commands
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
 )
 up.register(app)
 serve.register(app)
-for group in (wallet, keys, channels, payments):
+for group in (devnet, wallet, keys, channels, payments):
     group.register(app)
 doctor.register(app)
 

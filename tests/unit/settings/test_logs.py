@@ -59,6 +59,14 @@ def test_events_below_the_level_are_dropped(lines: Any) -> None:
     assert lines() == []
 
 
+def test_libraries_that_tell_of_every_request_are_heard_in_debugging_only(lines: Any) -> None:
+    logging.getLogger("websockets.server").info("connection open")
+    assert lines() == []
+
+    configure_logging(Settings(log_level="debug"), io.StringIO())
+    assert logging.getLogger("websockets.server").isEnabledFor(logging.INFO)
+
+
 def test_console_lines_are_for_people(restored: None) -> None:
     stream = io.StringIO()
     configure_logging(Settings(log_format="console"), stream)
