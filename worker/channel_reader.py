@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from shared.channels.errors import EventGapError
 from shared.channels.ledger import Closed, Closing
+from shared.logs import get_logger
 from shared.store import channels
 from shared.store.errors import DatabaseUnavailableError, LeaseLostError, StoreError
 from worker.applying import Applied, apply_news
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from worker.responses import Response
     from worker.wallet import Wallet
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

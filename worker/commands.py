@@ -9,13 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from shared.bus import COMMAND
 from shared.channels.closing import order_close
 from shared.channels.errors import NotClosableError
 from shared.channels.ledger import Meaning
 from shared.channels.model import Channel, Status
+from shared.logs import get_logger
 from shared.store import channels, commands, journal, peer_units
 from shared.store.journal import UnitState
 from worker.pacing import Bell
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from shared.store.database import Connection
     from worker.guard import Guard
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 CLOSE = "close"
 POLL_S = 1.0

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
+from shared.logs import get_logger
 from shared.obyte.errors import ObyteError
 from shared.obyte.units import verify_author_signatures
 from worker.responses import objects
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 MAX_KNOWN = 10_000
 

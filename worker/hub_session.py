@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
+from shared.logs import get_logger
 from shared.obyte.errors import HistoryProofError, HubError
 from shared.obyte.hub_errors import HubAnswerError, HubClosedError
 from worker.errors import WithholdingHubError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from shared.obyte.networks import Network
     from worker.pacing import Backoff
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 
 class HubSession:

@@ -11,8 +11,7 @@ import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
-import structlog
-
+from shared.logs import get_logger
 from shared.obyte.history import ProvenHistory, prove_history
 from shared.obyte.hub_errors import HubRequestError
 from shared.obyte.hub_requests import MAX_HISTORY_ITEMS
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from worker.hub_session import HubSession
     from worker.wallet import Wallet
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 MAX_PROOF_AGE_S = 600
 """On the public networks units arrive all the time: a proof that ends earlier is an old one, served again."""

@@ -17,8 +17,8 @@ import secrets
 import socket
 from typing import TYPE_CHECKING
 
-import structlog
-
+from shared.bus import COMMAND
+from shared.logs import get_logger
 from shared.store import lease as leases
 from shared.store.errors import LeaseLostError, StoreError
 from worker.errors import ConfigurationError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shared.store.lease import Lease
     from worker.vault import Circumstances
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 LEASE_NAME = "wallet"
 GRACE_S = 5.0
@@ -74,17 +74,19 @@ class Runtime:
                 logger.exception("vault_ended", error=type(error).__name__, retry_in_s=round(pause_s, 2))
             await self._bell.sleep(pause_s)
 
-    async def stop(self) -> None:
-        """Finish the step in hand, give the lease up, let `run` return; bounded by `GRACE_S` and the database."""
+    def stop(self) -> None:
+        """Let `run` finish the step in hand, give the lease up and return, within about `GRACE_S`."""
         self._stopping.set()
         self._bell.ring()
         if self._vault is not None:
             self._vault.wake()
 
-    def wake(self) -> None:
-        """A doorbell: there may be a command."""
+    def wake(self, command_id: int) -> None:
+        """Pass a doorbell on: to our own vault, or to the worker that holds the lease."""
         if self._vault is not None:
             self._vault.wake()
+        else:
+            self._given.bus.publish(COMMAND, {"id": command_id})
 
     async def _acquire(self) -> Lease | None:
         async with self._database.transaction() as conn:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from shared.channels.closing import next_trigger
 from shared.channels.model import Channel, Status
+from shared.logs import get_logger
 from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.composing import Output, data_message
 from shared.obyte.errors import CompositionError, HubError
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from worker.hub_session import HubSession
     from worker.wallet import Wallet
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

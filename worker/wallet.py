@@ -13,8 +13,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
+from shared.logs import get_logger
 from shared.obyte.coins import AGENT_COIN_AGE_S, BASE, CoinSet, Outpoint
 from shared.obyte.composing import Joint, Output, compose
 from shared.obyte.errors import CompositionError, HubError
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from worker.guard import Guard
     from worker.hub_session import HubSession
 
-logger = structlog.get_logger(__name__)
+logger = get_logger(__name__)
 
 MAX_COMPOSITIONS = 3
 """How often one order is composed anew at once when its parents or fees no longer fit."""

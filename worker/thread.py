@@ -1,0 +1,91 @@
+"""The wallet runtime in a thread of its own: Celery's consumer blocks the main one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from shared.bus import Bus
+from shared.logs import get_logger
+from shared.obyte.networks import network_named
+from shared.store.database import Database, Role
+from worker.errors import ConfigurationError
+from worker.keys import open_wallet_key
+from worker.runtime import GRACE_S, Runtime
+from worker.vault import Circumstances
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.settings import Settings
+
+logger = get_logger(__name__)
+
+STOP_BOUND_S = 2 * GRACE_S
+"""How long `stop` waits: for the step in hand, then for the database to hear that the lease is free."""
+MAX_CONNECTIONS = 5
+
+
+class RuntimeThread:
+    """Runs one `Runtime` from `start` to `stop`; `on_failure` is called from the thread if it ends by itself."""
+
+    def __init__(self, settings: Settings, on_failure: Callable[[], None]) -> None:
+        self._settings = settings
+        self._on_failure = on_failure
+        self._thread = threading.Thread(target=self._work, name="wallet-runtime", daemon=True)
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runtime: Runtime | None = None
+
+    def start(self) -> None:
+        """Start the thread; nothing is connected yet when this returns."""
+        self._thread.start()
+
+    def wake(self, command_id: int) -> None:
+        """Pass a doorbell on. Returns at once, whether or not anybody is there to hear."""
+        if self._loop is not None and self._runtime is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._runtime.wake, command_id)
+
+    def stop(self) -> bool:
+        """Finish the step in hand, release the lease and end; False if that took longer than `STOP_BOUND_S`."""
+        self._ready.wait(STOP_BOUND_S)
+        if self._loop is not None and self._runtime is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._runtime.stop)
+        self._thread.join(STOP_BOUND_S)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except ConfigurationError as error:
+            logger.critical("worker_cannot_run", code=error.code, reason=str(error))
+            self._on_failure()
+        except Exception:
+            logger.critical("worker_failed", exc_info=True)
+            self._on_failure()
+        finally:
+            self._ready.set()
+
+    async def _run(self) -> None:
+        settings = self._settings
+        key = open_wallet_key(settings)
+        database = await Database.connect(
+            settings.database_dsn, role=Role.WORKER, application_name="sluice-worker", max_connections=MAX_CONNECTIONS
+        )
+        bus = Bus(None if settings.redis_url is None else settings.redis_url.get_secret_value())
+        given = Circumstances(
+            key=key,
+            network=network_named(settings.network),
+            network_name=settings.network,
+            hub_url=settings.hub_url,
+            bus=bus,
+        )
+        self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)
+        self._loop = asyncio.get_running_loop()
+        self._ready.set()
+        try:
+            await self._runtime.run()
+        finally:
+            await bus.close()
+            await database.close()
