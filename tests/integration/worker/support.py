@@ -1,0 +1,319 @@
+"""A receiver's worker on a local ledger, and a peer who does what a test tells him to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import random
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from devnet.parents import offer_parents
+from shared.bus import Bus
+from shared.obyte.agents import MIN_AGENT_BYTES, channel_address, channel_definition
+from shared.obyte.coins import BASE, Coin
+from shared.obyte.composing import Output, Parents, compose, data_message, definition_message
+from shared.obyte.keys import KeyPair
+from shared.obyte.networks import DEVNET
+from shared.obyte.signed_messages import sign_message
+from shared.receiving.acceptance import AcceptanceRules, Acceptor
+from shared.receiving.outcomes import Receipt
+from shared.receiving.verification import verify_payment_package
+from shared.store import channels, commands, journal, ledger_events, peer_units
+from shared.store.channel_rows import NewChannel
+from shared.store.database import Database
+from worker.runtime import Runtime
+from worker.settlement import SettlementPace
+from worker.vault import Circumstances, Pace
+from worker.watcher import WatcherPace
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    from devnet.server import Devnet
+    from shared.channels.model import Channel, PeerUnit
+    from shared.store.commands import Command
+    from shared.store.journal import Entry
+    from shared.store.ledger_events import RecordedEvent
+
+OWN_KEY = KeyPair(bytes([7]) * 32)
+BOUND_S = 20.0
+TIMEOUT_S = 1_000
+FAST = Pace(
+    watcher=WatcherPace(idle_s=0.1, gather_s=0.005, everything_s=2.0),
+    settlement=SettlementPace(
+        round_s=0.05,
+        ledger_time_s=0.05,
+        margin_s=0.0,
+        retry_first_s=0.05,
+        retry_longest_s=0.2,
+        bounced_first_s=0.05,
+        bounced_longest_s=0.2,
+    ),
+    hub_retry_first_s=0.05,
+    hub_retry_longest_s=0.2,
+    hub_answer_s=2.0,
+)
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], what: str, *, bound_s: float = BOUND_S) -> Any:
+    """Return the first true answer of `check`, which is asked again and again for a bounded time."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(bound_s):
+            while not (answer := await check()):
+                await asyncio.sleep(0.02)
+            return answer
+    raise AssertionError(f"it never came: {what}")
+
+
+class Party:
+    """Somebody with money who writes units straight into the local ledger."""
+
+    def __init__(self, devnet: Devnet, key: KeyPair) -> None:
+        self.devnet = devnet
+        self.key = key
+
+    @property
+    def address(self) -> str:
+        return self.key.address
+
+    def post(
+        self,
+        payments: Sequence[Output],
+        messages: Sequence[Mapping[str, Any]] = (),
+        *,
+        responses: int | None = None,
+        coins: Sequence[Coin] | None = None,
+        with_conflicts: bool = False,
+    ) -> str:
+        """Compose a unit by the ledger's own knowledge, post it, return its hash."""
+        ledger = self.devnet.ledger
+        state = ledger.state
+        payees = [self.address, *(payment.address for payment in payments)]
+        offer = offer_parents(state, ledger.now_s(), [self.address], payees)
+        last_ball_mci = offer.last_ball.mci or 0
+        joint = compose(
+            network=state.network,
+            key=self.key,
+            coins=self.coins() if coins is None else coins,
+            parents=Parents(
+                offer.timestamp_s,
+                offer.parents,
+                str(offer.last_ball.ball),
+                offer.last_ball.hash,
+                last_ball_mci,
+                offer.tps_fee,
+                offer.triggered_agents,
+            ),
+            payments=payments,
+            messages=messages,
+            include_definition=state.definition_before(self.address, last_ball_mci) is None,
+            max_aa_responses=responses,
+            max_fee_ratio=math.inf,
+        )
+        return ledger.post(joint.as_json(), with_conflicts=with_conflicts).hash
+
+    def coins(self) -> list[Coin]:
+        state = self.devnet.ledger.state
+        return [
+            Coin(
+                unit=output.outpoint.unit,
+                message_index=output.outpoint.message_index,
+                output_index=output.outpoint.output_index,
+                address=self.address,
+                asset=output.asset,
+                amount=output.amount,
+                is_stable=state.dag.records[output.outpoint.unit].is_stable,
+                mci=state.dag.records[output.outpoint.unit].mci,
+            )
+            for output in state.outputs.unspent(self.address)
+        ]
+
+    def balance(self, asset: str = BASE) -> int:
+        return sum(coin.amount for coin in self.coins() if coin.asset == asset)
+
+
+@dataclass
+class Peer(Party):
+    """The other side of one channel, who asked us for it (so we are A)."""
+
+    devnet: Devnet
+    key: KeyPair
+    asset: str = BASE
+    timeout_s: int = TIMEOUT_S
+    salt: str = "salt"
+    spent: int = 0
+    last_package: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def channel(self) -> str:
+        return channel_address(OWN_KEY.address, self.address, self.asset, self.timeout_s, self.salt)
+
+    def deposit(self, amount: int, *, publish: bool = False) -> str:
+        definition = channel_definition(OWN_KEY.address, self.address, self.asset, self.timeout_s, self.salt)
+        messages = [definition_message(self.channel, definition)] if publish else []
+        if self.asset == BASE:
+            return self.post([Output(self.channel, amount)], messages)
+        return self.post([Output(self.channel, MIN_AGENT_BYTES), Output(self.channel, amount, self.asset)], messages)
+
+    def trigger(self, data: dict[str, Any], *, amount: int = MIN_AGENT_BYTES) -> str:
+        return self.post([Output(self.channel, amount)], [data_message(data)], responses=1)
+
+    def close(self, admits: int, *, period: int = 1) -> str:
+        """Close, admitting to have spent this much."""
+        return self.trigger({"close": 1, "period": period, "transferredFromMe": admits})
+
+    def package(self, amount: int, *, period: int = 1) -> dict[str, Any]:
+        """Sign a payment."""
+        self.spent += amount
+        message = {
+            "payment_amount": amount,
+            "amount_spent": self.spent,
+            "period": period,
+            "aa_address": self.channel,
+        }
+        self.last_package = sign_message(message, self.key, DEVNET)
+        return self.last_package
+
+
+class World:
+    """The ledger, the database and the bus that workers and peers of one test share."""
+
+    def __init__(self, devnet: Devnet, database: Database, database_url: str) -> None:
+        self.devnet = devnet
+        self.database = database
+        self.database_url = database_url
+        self.bus = Bus(None)
+        self.own = Party(devnet, OWN_KEY)
+
+    def given(self, **changes: Any) -> Circumstances:
+        given = Circumstances(
+            key=OWN_KEY,
+            network=self.devnet.ledger.network,
+            network_name="devnet",
+            hub_url=self.devnet.url,
+            bus=self.bus,
+            pace=FAST,
+            clock=self.devnet.ledger.now_s,
+            jitter=random.Random(1).random,
+        )
+        return replace(given, **changes)
+
+    def runtime(self, *, ttl_s: float = 2.0, database: Database | None = None, **changes: Any) -> Runtime:
+        return Runtime(database or self.database, self.given(**changes), lease_ttl_s=ttl_s)
+
+    @contextlib.asynccontextmanager
+    async def running(self, runtime: Runtime | None = None, **changes: Any) -> AsyncIterator[Runtime]:
+        """A worker that holds the lease within the block and is stopped in the ordinary way after it."""
+        runtime = runtime or self.runtime(**changes)
+        task = asyncio.create_task(runtime.run())
+        try:
+            await asyncio.wait_for(runtime.holding.wait(), BOUND_S)
+            yield runtime
+        finally:
+            runtime.stop()
+            await asyncio.wait_for(task, BOUND_S)
+
+    def fund(self, party: Party, amount: int = 10_000_000, asset: str = BASE) -> None:
+        self.devnet.ledger.treasury.fund(party.address, amount, asset)
+        self.devnet.ledger.settle()
+
+    async def peer(self, number: int = 1, **changes: Any) -> Peer:
+        """A peer with money and a channel that nobody has funded yet."""
+        peer = Peer(self.devnet, KeyPair(bytes([100 + number]) * 32), **changes)
+        self.fund(peer)
+        await self.add_channel(peer)
+        return peer
+
+    async def add_channel(self, peer: Peer) -> None:
+        new = NewChannel(
+            aa_address=peer.channel,
+            own_address=OWN_KEY.address,
+            peer_address=peer.address,
+            asset=peer.asset,
+            timeout_s=peer.timeout_s,
+            salt=peer.salt,
+            version="1.1",
+            role="A",
+        )
+        async with self.database.transaction() as conn:
+            await channels.insert(conn, new)
+        self.bus.publish("channel_changed", {"aa_address": peer.channel})
+
+    async def open(self, peer: Peer, deposit: int = 1_000_000) -> None:
+        """Fund the peer's channel and wait until the worker has seen it open."""
+        peer.deposit(deposit, publish=True)
+        await self.until(peer, lambda channel: channel.status == "open", "open")
+
+    async def pay(self, peer: Peer, *amounts: int) -> None:
+        """Let the peer pay through the way every door's payments take."""
+        rules = AcceptanceRules(limits={}, watcher_max_silence_s=60)
+        acceptor = Acceptor(self.database, rules, self.bus)
+        try:
+            for amount in amounts:
+                outcome = await acceptor.submit(verify_payment_package(peer.package(amount), DEVNET))
+                assert isinstance(outcome, Receipt), outcome
+        finally:
+            await acceptor.close()
+
+    async def order_close(self, peer: Peer, key: str = "close-1") -> int:
+        async with self.database.transaction() as conn:
+            command = await commands.insert(conn, "close", {}, idempotency_key=key, aa_address=peer.channel)
+        self.bus.publish("command", {"id": command.id})
+        return command.id
+
+    async def command(self, command_id: int) -> Command:
+        async with self.database.connection() as conn:
+            command = await commands.get(conn, command_id)
+        assert command is not None
+        return command
+
+    async def channel(self, peer: Peer) -> Channel:
+        async with self.database.transaction() as conn:
+            channel = await channels.lock_one(conn, peer.channel)
+        assert channel is not None
+        return channel
+
+    async def until(self, peer: Peer, check: Callable[[Channel], bool], what: str) -> Channel:
+        async def look() -> Channel | None:
+            channel = await self.channel(peer)
+            return channel if check(channel) else None
+
+        found: Channel = await eventually(look, f"channel {what}")
+        return found
+
+    async def until_done(self, command_id: int) -> Command:
+        async def look() -> Command | None:
+            command = await self.command(command_id)
+            return command if command.finished_at is not None else None
+
+        done: Command = await eventually(look, f"the end of command {command_id}")
+        return done
+
+    async def units_of_peer(self, peer: Peer) -> tuple[PeerUnit, ...]:
+        async with self.database.connection() as conn:
+            return (await peer_units.of(conn, [peer.channel])).get(peer.channel, ())
+
+    async def events(self, peer: Peer) -> list[RecordedEvent]:
+        async with self.database.connection() as conn:
+            return await ledger_events.of(conn, peer.channel)
+
+    async def journal(self, peer: Peer) -> list[Entry]:
+        async with self.database.connection() as conn:
+            return await journal.of_channel(conn, peer.channel)
+
+    def triggers(self, peer: Peer, kind: str) -> list[str]:
+        """Units of ours on the ledger that tell the peer's channel this: what counting shows is really sent once."""
+        return [
+            record.hash
+            for record in self.devnet.ledger.state.dag.records.values()
+            if record.unit["authors"][0]["address"] == OWN_KEY.address
+            and any(message["app"] == "data" and kind in message["payload"] for message in record.unit["messages"])
+            and any(
+                output["address"] == peer.channel
+                for message in record.unit["messages"]
+                if message["app"] == "payment"
+                for output in message["payload"]["outputs"]
+            )
+        ]
