@@ -26,7 +26,7 @@ from shared.obyte.chash import is_valid_address, is_valid_base64
 from shared.obyte.definitions import check_authentifiers
 from shared.obyte.errors import DefinitionError, SerializationError, SignedMessageError
 from shared.obyte.hashing import digest_of
-from shared.obyte.serialization import JsonValue, json_source
+from shared.obyte.serialization import JsonValue
 
 if TYPE_CHECKING:
     from shared.obyte.keys import KeyPair
@@ -120,8 +120,6 @@ def _verify(
     signer = addresses[0] if expected_signer is None else expected_signer
     if signer not in addresses:
         raise SignedMessageError("wrong_signer", "the package is not signed by the expected address")
-    if _is_typed(fields, network):
-        json_source(fields)  # what only the typed source could express is refused too
     digest = hash_to_sign(fields, network)
     last_ball_unit = _read_last_ball_unit(fields)
     for author in authors:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.obyte.errors import SerializationError
-from shared.obyte.hashing import base64_hash, device_digest, digest_of, length_of
+from shared.obyte.hashing import ball_hash, base64_hash, device_digest, digest_of, length_of
 from shared.obyte.serialization import (
     MAX_DEPTH,
     json_source,
@@ -277,6 +277,11 @@ def test_keys_cost_only_where_they_are_counted() -> None:
     value: Any = {"ab": ["x", 1, True, None, {"\U0001f600": 1.5}]}
     assert length_of(value, with_keys=False) == 1 + 8 + 1 + 0 + 8
     assert length_of(value, with_keys=True) == 18 + 2 + 2
+
+
+def test_a_ball_does_not_depend_on_the_order_its_parents_are_given_in() -> None:
+    assert ball_hash("u", ["b", "a"], ["d", "c"]) == ball_hash("u", ["a", "b"], ["c", "d"])
+    assert ball_hash("u", ["a", "b"]) != ball_hash("u", ["a"], ["b"])
 
 
 def test_devices_sign_without_nulls_and_without_the_signature() -> None:

@@ -30,6 +30,18 @@ def test_flipping_any_bit_of_a_signature_makes_it_wrong(bit: int) -> None:
     assert not verify(DIGEST, base64.b64encode(number.to_bytes(64)).decode(), KEY.pubkey_b64)
 
 
+def test_a_zero_more_or_less_makes_a_signature_wrong() -> None:
+    raw = base64.b64decode(SIGNATURE)
+    r, s = raw[:32], raw[32:]
+    for padded in (r + b"\0" + s, b"\0" + raw, raw + b"\0"):
+        assert not verify(DIGEST, base64.b64encode(padded).decode(), KEY.pubkey_b64)
+    # One signature in 128 starts s with a zero byte, without which it would be the same number.
+    digests = (number.to_bytes(32) for number in range(10_000))
+    digest = next(digest for digest in digests if base64.b64decode(KEY.sign(digest))[32] == 0)
+    raw = base64.b64decode(KEY.sign(digest))
+    assert not verify(digest, base64.b64encode(raw[:32] + raw[33:]).decode(), KEY.pubkey_b64)
+
+
 @given(st.binary(min_size=32, max_size=32))
 def test_the_high_s_twin_of_a_signature_is_wrong(digest: bytes) -> None:
     signature = base64.b64decode(KEY.sign(digest))
