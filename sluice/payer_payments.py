@@ -1,0 +1,171 @@
+"""Paying: ordered, signed and stored first, then sent; the same bytes again when nobody knows what became of them.
+
+    signed ──the peer's receipt──> accepted
+        │ no answer: PaymentUncertainError, still signed, can be sent again at any time
+        └ an error: refused, PaymentRefusedError; the peer may hold the package, so it can be sent again all the same
+
+An amount once signed stays counted in its period, whatever the peer answered: he may hold the package. At the closing
+of the channel he gets no more than the packages he can show.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from shared.channels.paying import create_payment
+from sluice import payer_store
+from sluice.payer_errors import PayerError, PaymentRefusedError, PaymentUncertainError, PeerUnreachableError
+from sluice.payer_signing import pay_request
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from shared.obyte.serialization import JsonValue
+    from sluice.payer_book import ChannelBook
+    from sluice.payer_http import PeerAnswer, PeerClient
+    from sluice.payer_signing import PaymentSigner
+    from sluice.payer_store import PayerStore, PaymentState, StoredChannel, StoredPayment
+    from sluice.payer_wallet import PayerWallet
+
+MAX_MESSAGE_BYTES = 32_768
+"""A receiver takes requests of up to 64 KiB."""
+TAG_BYTES = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A payment that the peer took. Amounts in the channel's asset.
+
+    `response` is what the peer's application said. `duplicate`: the peer had taken the same package before.
+    `receiver_payment_id`: the payment's number at the peer, None if it gives none.
+    """
+
+    payment_id: int
+    aa_address: str
+    period: int
+    amount: int
+    amount_spent: int
+    response: JsonValue = field(default=None, repr=False)
+    duplicate: bool = False
+    receiver_payment_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """A payment as the payer has it on record: `state` is `signed` (fate unknown), `accepted` or `refused`."""
+
+    id: int
+    aa_address: str
+    period: int
+    amount: int
+    amount_spent: int
+    state: PaymentState
+
+
+class PaymentDesk:
+    """Signs and sends the payments of one payer."""
+
+    def __init__(
+        self,
+        *,
+        book: ChannelBook,
+        store: PayerStore,
+        signer: PaymentSigner,
+        peers: PeerClient,
+        wallet: PayerWallet,
+        clock: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._book = book
+        self._store = store
+        self._signer = signer
+        self._peers = peers
+        self._wallet = wallet
+        self._clock = clock
+        self._random_bytes = random_bytes
+
+    async def pay(self, aa_address: str, amount: int, message: JsonValue = None) -> Receipt:
+        """Sign one payment, store it, send it. `message` is JSON for the peer's application.
+
+        Raises ChannelError (nothing was signed), PayerError `invalid_message` (likewise), PaymentRefusedError,
+        PaymentUncertainError.
+        """
+        text = _message_text(message)
+        now_s = self._clock()
+        peer_is_closing = self._wallet.is_peer_closing(aa_address)
+
+        def work(connection: sqlite3.Connection, channel: StoredChannel) -> tuple[StoredChannel, StoredPayment]:
+            pending = payer_store.pending_deposits(connection, aa_address)
+            order = create_payment(channel.state, amount, pending_deposits=pending, peer_is_closing=peer_is_closing)
+            signed = self._signer.sign(order, None if channel.is_known_by_peer else channel.terms)
+            payment = payer_store.insert_payment(connection, signed, text, now_s)
+            return replace(channel, state=order.channel), payment
+
+        return await self._deliver(await self._book.change(aa_address, work))
+
+    async def resend(self, payment_id: int) -> Receipt:
+        """Send the identical package of an earlier payment again; the peer credits it once, however often it comes.
+
+        Raises PayerError `unknown_payment`, PaymentRefusedError, PaymentUncertainError.
+        """
+        return await self._deliver(await self._store.run(lambda db: payer_store.payment_of(db, payment_id)))
+
+    async def payments(self, state: PaymentState | None = None, aa_address: str | None = None) -> tuple[Payment, ...]:
+        """Return payments on record, oldest first, of one state or one channel where given."""
+        found = await self._store.run(lambda db: payer_store.payments(db, state=state, aa_address=aa_address))
+        return tuple(
+            Payment(item.id, item.aa_address, item.period, item.payment_amount, item.amount_spent, item.state)
+            for item in found
+        )
+
+    async def _deliver(self, payment: StoredPayment) -> Receipt:
+        def body() -> bytes:
+            tag = self._random_bytes(TAG_BYTES).hex()
+            return pay_request(payment.package, payment.message, tag=tag, timestamp_ms=int(self._clock() * 1000))
+
+        try:
+            answer = await self._peers.ask(self._book[payment.aa_address].peer_url, body)
+        except PeerUnreachableError as error:
+            raise PaymentUncertainError(error.code, str(error), payment_id=payment.id) from error
+        await self._record(payment, answer)
+        if answer.error is not None:
+            raise PaymentRefusedError(answer.code or "refused", answer.error, answer.view, payment_id=payment.id)
+        told = answer.receipt or {}
+        number = told.get("payment_id")
+        return Receipt(
+            payment_id=payment.id,
+            aa_address=payment.aa_address,
+            period=payment.period,
+            amount=payment.payment_amount,
+            amount_spent=payment.amount_spent,
+            response=answer.response,
+            duplicate=told.get("duplicate") is True,
+            receiver_payment_id=number if isinstance(number, int) else None,
+        )
+
+    async def _record(self, payment: StoredPayment, answer: PeerAnswer) -> None:
+        state: PaymentState = "accepted" if answer.error is None else "refused"
+        said: JsonValue = answer.response if answer.error is None else {"error": answer.error, "code": answer.code}
+        text = json.dumps(said)
+
+        def work(connection: sqlite3.Connection, channel: StoredChannel) -> tuple[StoredChannel, None]:
+            payer_store.settle_payment(connection, payment.id, state, text)
+            # A peer that lost the channel is told its parameters with the next packages.
+            return replace(channel, is_known_by_peer=answer.code != "unknown_channel"), None
+
+        await self._book.change(payment.aa_address, work)
+
+
+def _message_text(message: JsonValue) -> str | None:
+    if message is None:
+        return None
+    try:
+        text = json.dumps(message, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PayerError("invalid_message", "the message must be JSON") from error
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise PayerError("invalid_message", f"the message must not have more than {MAX_MESSAGE_BYTES} bytes of JSON")
+    return text
