@@ -14,7 +14,7 @@ from shared.store.ledger_events import EventKind, RecordedEvent
 from worker.triggers import read_peer_trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from shared.obyte.history import ProvenUnit
     from shared.store.database import Connection
@@ -44,6 +44,21 @@ class Applied:
         return bool(self.responses or self.bounced or self.void or self.peer_units_changed)
 
 
+def advance(channel: Channel, responses: Iterable[Response]) -> Applied:
+    """Apply those events that are new, as far as they follow from the state; pure."""
+    applied = Applied(channel)
+    for response in responses:
+        if response.event.event_id <= applied.channel.last_event_id:
+            continue
+        try:
+            applied.channel = apply(applied.channel, response.event)
+        except (EventGapError, ContradictoryEventError) as error:
+            applied.obstacle = error
+            break
+        applied.responses.append(response)
+    return applied
+
+
 async def apply_news(
     conn: Connection,
     channel: Channel,
@@ -59,16 +74,8 @@ async def apply_news(
     asked for by their hash, so that not telling of them means not knowing them. `verified`: unstable units whose
     author signatures were checked; others are not believed.
     """
-    applied = Applied(channel)
-    for response in news.responses:
-        if response.event.event_id <= applied.channel.last_event_id:
-            continue
-        try:
-            applied.channel = apply(applied.channel, response.event)
-        except (EventGapError, ContradictoryEventError) as error:
-            applied.obstacle = error
-            break
-        applied.responses.append(response)
+    applied = advance(channel, news.responses)
+    for response in applied.responses:
         await ledger_events.append(conn, _recorded(response, channel.aa_address))
         await _settle_deposit(conn, response, channel.aa_address)
     await _resolve_journal(conn, applied, news, ours, asked)

@@ -116,7 +116,7 @@ def _says_anything(channel: Channel, news: News, answer: Answer) -> bool:
 
 def _facts(response: Response) -> dict[str, int | str | bool]:
     event = response.event
-    facts: dict[str, int | str | bool] = {"event": type(event).__name__.lower(), "event_id": event.event_id}
+    facts: dict[str, int | str | bool] = {"kind": type(event).__name__.lower(), "event_id": event.event_id}
     if isinstance(event, Closing):
         facts |= {"by_me": event.by_me, "period": event.period}
     elif isinstance(event, Closed):

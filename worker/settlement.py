@@ -61,7 +61,10 @@ class _Attempts:
 
 
 class Settlement:
-    """Settlement of one term of the lease. Two clocks: wall time for the hub, monotonic seconds for pauses."""
+    """Settlement of one term of the lease. `on_posted` is told when the hub has taken a unit.
+
+    Two clocks: wall time for the hub, monotonic seconds for pauses.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Settlement:
         session: HubSession,
         wallet: Wallet,
         *,
+        on_posted: Callable[[], None],
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
@@ -77,6 +81,7 @@ class Settlement:
         self._guard = guard
         self._session = session
         self._wallet = wallet
+        self._on_posted = on_posted
         self._clock = clock
         self._monotonic = monotonic
         self._jitter = jitter
@@ -159,6 +164,7 @@ class Settlement:
         else:
             # If the ledger takes it, this was the last attempt. If it bounces, the next one is not made at once.
             pause_s = attempts.after_bounce.pause_s() if unit is not None else 0.0
+            self._on_posted()
         attempts.not_before_s = self._monotonic() + pause_s
 
     async def _ask_ledger_time(self) -> None:

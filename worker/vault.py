@@ -69,16 +69,17 @@ class Vault:
         backoff = Backoff(pace.hub_retry_first_s, pace.hub_retry_longest_s, given.jitter)
         self._session = HubSession(self._make_client, given.network, backoff)
         self.wallet = Wallet(guard, self._session, given.key, given.network, given.clock)
+        self._commands = Commands(guard, given.bus, self._channel_changed)
         self._settlement = Settlement(
             guard,
             self._session,
             self.wallet,
+            on_posted=self._commands.wake,
             clock=given.clock,
             monotonic=given.monotonic,
             jitter=given.jitter,
             pace=pace.settlement,
         )
-        self._commands = Commands(guard, given.bus, self._channel_changed)
         channel_reader = ChannelReader(guard, self.wallet, AuthorChecks(given.network), self._channel_changed)
         self._watcher = Watcher(
             guard,

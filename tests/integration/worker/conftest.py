@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,21 @@ from shared.store.database import Database, Role
 from tests.integration.worker.support import World
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+
+@pytest.fixture(autouse=True)
+def expected_errors(caplog: pytest.LogCaptureFixture) -> Iterator[set[str]]:
+    """Names of error events that a test provokes; any other one fails it, however well the vault recovers."""
+    expected: set[str] = set()
+    yield expected
+    found = {
+        str(record.msg.get("event"))
+        for when in ("setup", "call")
+        for record in caplog.get_records(when)  # type: ignore[arg-type]
+        if record.name.startswith("worker") and record.levelno >= logging.ERROR and isinstance(record.msg, dict)
+    }
+    assert found <= expected, f"unexpected errors: {found - expected}"
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from shared.receiving.outcomes import Receipt
 from shared.receiving.verification import verify_payment_package
 from shared.store import channels, commands, journal, ledger_events, peer_units
 from shared.store.channel_rows import NewChannel
-from shared.store.database import Database
 from worker.runtime import Runtime
 from worker.settlement import SettlementPace
 from worker.vault import Circumstances, Pace
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from devnet.server import Devnet
     from shared.channels.model import Channel, PeerUnit
     from shared.store.commands import Command
+    from shared.store.database import Database
     from shared.store.journal import Entry
     from shared.store.ledger_events import RecordedEvent
 
@@ -61,7 +61,7 @@ async def eventually(check: Callable[[], Awaitable[Any]], what: str, *, bound_s:
     """Return the first true answer of `check`, which is asked again and again for a bounded time."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(bound_s):
-            while not (answer := await check()):
+            while not (answer := await check()):  # noqa: ASYNC110 - what is waited for is in a database
                 await asyncio.sleep(0.02)
             return answer
     raise AssertionError(f"it never came: {what}")
