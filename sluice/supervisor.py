@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 START_BOUND_S = 60
 STOP_BOUND_S = 25
 """Longer than a front drains and than a worker finishes the task in hand."""
+BACKLOG = 2048
 _PROBE_PAUSE_S = 0.05
 _PROBE_TIMEOUT_S = 2.0
 
@@ -74,7 +75,7 @@ class Stack:
         self._fronts = fronts
         self._progress: Progress = progress or Silent()
         self._undo = ExitStack()
-        self._children: list[Child] = []
+        self.children: list[Child] = []
 
     async def __aenter__(self) -> Self:
         with ExitStack() as undo:
@@ -116,7 +117,7 @@ class Stack:
         services = EmbeddedServices(self.settings, emptied=self.settings.runs_devnet)
         with self._step("Postgres and Redis") as done:
             self.settings = undo.enter_context(services)
-            self._children += services.children
+            self.children += services.children
             done(", ".join(f"{child.name} embedded" for child in services.children) or "as configured")
 
     async def _migrate(self) -> None:
@@ -166,13 +167,17 @@ class Stack:
             done(f"{len(fronts)} on {self.url}")
 
     def _start_front(self, number: int, undo: ExitStack) -> tuple[Child, str]:
-        # Besides the shared port each front has a listener of its own, so that it can be told from the others.
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            inherited = listener.fileno()
-            port = str(self.settings.port)
-            words = ["-m", "sluice.cli", "front", "--port", port, "--reuse-port", "--bind", f"fd://{inherited}"]
-            child = self._start(f"front-{number}", words, undo, pass_fds=[inherited])
-            return child, f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        # Besides the shared port each front has a listener of its own, so that it can be told from the others. Both are
+        # handed over open: between finding a free port and listening on it nobody else can take it.
+        shared = (self.settings.bind_host, self.settings.port)
+        with (
+            socket.create_server(shared, family=_family(shared[0]), reuse_port=True, backlog=BACKLOG) as common,
+            socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as own,
+        ):
+            handed = [common.fileno(), own.fileno()]
+            words = ["-m", "sluice.cli", "front", *(word for fd in handed for word in ("--bind", f"fd://{fd}"))]
+            child = self._start(f"front-{number}", words, undo, pass_fds=handed)
+            return child, f"http://127.0.0.1:{own.getsockname()[1]}/"
 
     def _start(self, name: str, words: list[str], undo: ExitStack, *, pass_fds: Sequence[int] = ()) -> Child:
         inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("SLUICE_")}
@@ -184,7 +189,7 @@ class Stack:
             pass_fds=pass_fds,
         )
         undo.callback(child.stop, within_s=STOP_BOUND_S)
-        self._children.append(child)
+        self.children.append(child)
         return child
 
     async def _until(self, ready: Callable[[], Awaitable[str]], *needed: Child) -> None:
@@ -197,7 +202,7 @@ class Stack:
             await asyncio.sleep(_PROBE_PAUSE_S)
 
     def _check_children(self) -> None:
-        for child in self._children:
+        for child in self.children:
             if child.exit_status is not None:
                 raise ChildStoppedError(f"{child.name} stopped with status {child.exit_status}{_logs([child])}")
 

@@ -32,7 +32,7 @@ def front(
     reuse_port: Annotated[bool, typer.Option(help="Share the port with other fronts (SO_REUSEPORT).")] = False,
     bind: Annotated[
         list[str] | None,
-        typer.Option(metavar="ADDRESS", help="A further address: host:port, unix:/path or an inherited fd://N."),
+        typer.Option(metavar="ADDRESS", help="Instead of the port: host:port or unix:/path; or listeners fd://N."),
     ] = None,
 ) -> None:
     """Serve payments: a stateless front. Needs Postgres; any number may run."""
@@ -41,7 +41,7 @@ def front(
     settings = read_settings()
     _ = settings.database_dsn  # without one there is no front: say so here, in one line
     host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
-    binds = [f"{host}:{port or settings.port}", *(bind or [])]
+    binds = bind or [f"{host}:{port or settings.port}"]
     options = gunicorn_options(settings, binds=binds, workers=workers, reuse_port=reuse_port)
     FrontServer(settings, {**options, "post_fork": _tie_to_arbiter}).run()
 
