@@ -20,6 +20,7 @@ from shared.obyte.errors import UnitError
 from shared.obyte.units import check_unit, oversize_fee, verify_author_signatures
 
 if TYPE_CHECKING:
+    from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
 
 _RECIPIENT_FIELDS = {"address", "earned_headers_commission_share"}
@@ -51,12 +52,11 @@ def unit_hash_of(joint: JsonValue) -> str:
 def _read_joint(state: LedgerState, joint: JsonValue, now_s: float) -> dict[str, Any]:
     if not isinstance(joint, dict) or joint.keys() != {"unit"}:
         raise RejectedError("unknown fields in unit-joint", is_final=False)
+    _check_version(state.network, joint["unit"])
     try:
         unit: dict[str, Any] = check_unit(joint["unit"], state.network, now_s=now_s)
     except UnitError as error:
         raise RejectedError(error.text, is_final=error.code != "timestamp_in_future") from None
-    if unit["version"] != state.network.version:
-        raise RejectedError("version is too old", is_final=False)
     if "content_hash" in unit:
         raise RejectedError("content_hash allowed only in finished ball", is_final=False)
     if "parent_units" not in unit:
@@ -66,6 +66,12 @@ def _read_joint(state: LedgerState, joint: JsonValue, now_s: float) -> dict[str,
     if "tps_fee" not in unit:
         raise RejectedError("no tps_fee field")
     return unit
+
+
+def _check_version(network: Network, unit: Any) -> None:
+    version = unit.get("version") if isinstance(unit, dict) else None
+    if isinstance(version, str) and version in network.versions and version != network.version:
+        raise RejectedError("version is too old", is_final=False)
 
 
 class _Admission:

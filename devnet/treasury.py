@@ -51,10 +51,7 @@ class Treasury:
         }
         asset = self._send([], [{"app": "asset", "payload": definition}]).hash
         self._ledger.settle()
-        coin: JsonValue = {"type": "issue", "amount": cap, "serial_number": 1}
-        output: JsonValue = {"address": self.address, "amount": cap}
-        payment: dict[str, JsonValue] = {"asset": asset, "inputs": [coin], "outputs": [output]}
-        self._send([], [{"app": "payment", "payload": payment}])
+        self._issue_all(asset, cap)
         return asset
 
     def provider_unit(self, provider: KeyPair, offer: ParentsOffer) -> JsonValue:
@@ -62,6 +59,12 @@ class Treasury:
         now_ms = math.floor(self._ledger.now_s() * _MS)
         feed: dict[str, JsonValue] = {"app": "data_feed", "payload": {"timestamp": now_ms}}
         return self._compose(provider, offer, [], [feed])
+
+    def _issue_all(self, asset: str, cap: int) -> None:
+        coin: JsonValue = {"type": "issue", "amount": cap, "serial_number": 1}
+        output: JsonValue = {"address": self.address, "amount": cap}
+        payment: dict[str, JsonValue] = {"asset": asset, "inputs": [coin], "outputs": [output]}
+        self._send([], [{"app": "payment", "payload": payment}])
 
     def _send(self, payments: Sequence[Output], messages: Sequence[Mapping[str, JsonValue]] = ()) -> UnitRecord:
         paid = [payment.address for payment in payments]
