@@ -36,12 +36,16 @@ class Lease:
     expires_at: datetime
 
 
-_ACQUIRE = """
-    INSERT INTO lease AS held (name, holder, term, expires_at)
-    VALUES ($1, $2, 1, clock_timestamp() + $3::interval)
-    ON CONFLICT (name) DO UPDATE
-      SET holder = excluded.holder, term = held.term + 1, expires_at = clock_timestamp() + $3::interval
-      WHERE held.expires_at <= clock_timestamp() OR held.holder = excluded.holder
+_CREATE = """
+    INSERT INTO lease (name, holder, term, expires_at) VALUES ($1, $2, 1, clock_timestamp() + $3::interval)
+    ON CONFLICT DO NOTHING
+    RETURNING name, holder, term, expires_at
+"""
+
+_TAKE_OVER = """
+    UPDATE lease
+       SET holder = $2, term = term + 1, expires_at = clock_timestamp() + $3::interval
+     WHERE name = $1 AND (expires_at <= clock_timestamp() OR holder = $2)
     RETURNING name, holder, term, expires_at
 """
 
@@ -67,7 +71,8 @@ async def acquire(conn: Connection, name: str, holder: str, ttl_s: float) -> Lea
     `holder` names one life of one process: who acquires again under the same name ends his own earlier term.
     Waits while the previous holder commits a write.
     """
-    row = await conn.fetchrow(_ACQUIRE, name, holder, timedelta(seconds=ttl_s))
+    ttl = timedelta(seconds=ttl_s)
+    row = await conn.fetchrow(_TAKE_OVER, name, holder, ttl) or await conn.fetchrow(_CREATE, name, holder, ttl)
     return None if row is None else Lease(**row)
 
 
