@@ -170,6 +170,8 @@ class UnitPoster:
             await self._wallet.give_up(entry.unit, "failed", error.text)
             raise LedgerError("unit_refused", f"the unit no longer fits and cannot be replaced: {error}") from error
         replacement = self._entry(order, joint)
+        if replacement.unit == entry.unit:  # nothing has changed, and signatures are deterministic
+            return entry
 
         def work(connection: sqlite3.Connection) -> None:
             payer_store.set_unit_state(connection, entry.unit, "replaced", replacement.unit)
