@@ -238,6 +238,9 @@ class Wallet:
             async with self._guard.transaction() as conn:
                 if not await order.is_wanted(conn):
                     return False
+                if await journal.get(conn, joint.unit_hash) is not None:
+                    # Same second, same parents, same unit: what was refused just now would be refused again.
+                    raise PostingError("unit_unchanged", "composed anew, the refused unit is still the same")
                 await journal.compose(
                     conn,
                     purpose.meaning,

@@ -30,6 +30,7 @@ from worker.watcher import WatcherPace
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
+    from devnet.parents import ParentsOffer
     from devnet.server import Devnet
     from shared.channels.model import Channel, PeerUnit
     from shared.store.commands import Command
@@ -84,19 +85,20 @@ class Party:
         messages: Sequence[Mapping[str, Any]] = (),
         *,
         responses: int | None = None,
-        coins: Sequence[Coin] | None = None,
-        with_conflicts: bool = False,
+        instead_of: tuple[ParentsOffer, list[Coin]] | None = None,
     ) -> str:
-        """Compose a unit by the ledger's own knowledge, post it, return its hash."""
+        """Compose a unit by the ledger's own knowledge, post it, return its hash.
+
+        `instead_of`: what `prospect` returned before the unit that this one is to conflict with.
+        """
         ledger = self.devnet.ledger
         state = ledger.state
-        payees = [self.address, *(payment.address for payment in payments)]
-        offer = offer_parents(state, ledger.now_s(), [self.address], payees)
+        offer, coins = instead_of or self.prospect(*(payment.address for payment in payments))
         last_ball_mci = offer.last_ball.mci or 0
         joint = compose(
             network=state.network,
             key=self.key,
-            coins=self.coins() if coins is None else coins,
+            coins=coins,
             parents=Parents(
                 offer.timestamp_s,
                 offer.parents,
@@ -112,7 +114,13 @@ class Party:
             max_aa_responses=responses,
             max_fee_ratio=math.inf,
         )
-        return ledger.post(joint.as_json(), with_conflicts=with_conflicts).hash
+        return ledger.post(joint.as_json(), with_conflicts=instead_of is not None).hash
+
+    def prospect(self, *payees: str) -> tuple[ParentsOffer, list[Coin]]:
+        """Where a unit made now would attach, and what it could spend."""
+        ledger = self.devnet.ledger
+        offer = offer_parents(ledger.state, ledger.now_s(), [self.address], [self.address, *payees])
+        return offer, self.coins()
 
     def coins(self) -> list[Coin]:
         state = self.devnet.ledger.state
@@ -221,9 +229,14 @@ class World:
 
     async def peer(self, number: int = 1, **changes: Any) -> Peer:
         """A peer with money and a channel that nobody has funded yet."""
+        peer = await self.stranger(number, **changes)
+        await self.add_channel(peer)
+        return peer
+
+    async def stranger(self, number: int = 1, **changes: Any) -> Peer:
+        """A peer with money whose channel we do not know."""
         peer = Peer(self.devnet, KeyPair(bytes([100 + number]) * 32), **changes)
         self.fund(peer)
-        await self.add_channel(peer)
         return peer
 
     async def add_channel(self, peer: Peer) -> None:
@@ -294,6 +307,15 @@ class World:
     async def units_of_peer(self, peer: Peer) -> tuple[PeerUnit, ...]:
         async with self.database.connection() as conn:
             return (await peer_units.of(conn, [peer.channel])).get(peer.channel, ())
+
+    async def until_units(self, peer: Peer, check: Callable[[tuple[PeerUnit, ...]], bool]) -> tuple[PeerUnit, ...]:
+        async def look() -> tuple[tuple[PeerUnit, ...]] | None:
+            units = await self.units_of_peer(peer)
+            return (units,) if check(units) else None
+
+        [found] = await eventually(look, "the units of the peer that are looked for")
+        units: tuple[PeerUnit, ...] = found
+        return units
 
     async def events(self, peer: Peer) -> list[RecordedEvent]:
         async with self.database.connection() as conn:
