@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli import channels, devnet, doctor, keys, payments, serve, up, wallet
+from sluice.cli import channels, demo, devnet, doctor, keys, pay, payments, serve, up, wallet
 from sluice.cli.common import Commands
 
 app = typer.Typer(
@@ -23,10 +23,14 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+demo.register(app)
 up.register(app)
+demo.register(app)
 serve.register(app)
 for group in (devnet, wallet, keys, channels, payments):
     group.register(app)
+demo.register(app)
+pay.register(app)
 doctor.register(app)
 
 
