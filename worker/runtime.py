@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from shared.bus import COMMAND
 from shared.logs import get_logger
 from shared.store import lease as leases
-from shared.store.errors import LeaseLostError, StoreError
+from shared.store.errors import DatabaseUnavailableError, LeaseLostError, StoreError
 from worker.errors import ConfigurationError
 from worker.guard import Guard
 from worker.pacing import Backoff, Bell
@@ -71,7 +71,10 @@ class Runtime:
                 if loop.time() - started_s > self._ttl_s:
                     retry.reset()  # it worked for a while: this is no start that keeps failing
                 pause_s = retry.pause_s()
-                logger.exception("vault_ended", error=type(error).__name__, retry_in_s=round(pause_s, 2))
+                if isinstance(error, LeaseLostError | DatabaseUnavailableError):
+                    logger.warning(error.code, reason=str(error), retry_in_s=round(pause_s, 2))
+                else:
+                    logger.exception("vault_ended", error=type(error).__name__, retry_in_s=round(pause_s, 2))
             await self._bell.sleep(pause_s)
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import random
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,67 @@ async def eventually(check: Callable[[], Awaitable[Any]], what: str, *, bound_s:
                 await asyncio.sleep(0.02)
             return answer
     raise AssertionError(f"it never came: {what}")
+
+
+class Crash:
+    """A point that a worker reaches and never passes. Put in place of a coroutine function or method."""
+
+    def __init__(self, after: Callable[..., Awaitable[Any]] | None = None) -> None:
+        self._after = after
+        self.reached = asyncio.Event()
+
+    def __get__(self, instance: Any, _owner: Any) -> Any:
+        return functools.partial(self, instance)
+
+    async def __call__(self, *args: Any, **named: Any) -> Any:
+        if self._after is not None:
+            await self._after(*args, **named)
+        self.reached.set()
+        await asyncio.Event().wait()
+
+
+class Cable:
+    """A connection to the hub that can be cut and mended."""
+
+    def __init__(self, devnet: Devnet) -> None:
+        self._devnet = devnet
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._port}"
+
+    async def mend(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hub_reader, hub_writer = await asyncio.open_connection("127.0.0.1", self._devnet.port)
+        both = {writer, hub_writer}
+        self._writers |= both
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._pump(reader, hub_writer))
+                tasks.create_task(self._pump(hub_reader, writer))
+        finally:
+            self._writers -= both
+
+    @staticmethod
+    async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
 
 
 class Party:
@@ -321,6 +383,17 @@ class World:
         async with self.database.connection() as conn:
             return await ledger_events.of(conn, peer.channel)
 
+    async def until_journaled(self, peer: Peer) -> None:
+        async def look() -> bool:
+            return bool(await self.journal(peer))
+
+        await eventually(look, "a journal entry")
+
+    async def expire_lease(self) -> None:
+        """What happens to a worker that is frozen for longer than its lease lasts."""
+        async with self.database.transaction() as conn:
+            await conn.execute("UPDATE lease SET expires_at = '-infinity'")
+
     async def journal(self, peer: Peer) -> list[Entry]:
         async with self.database.connection() as conn:
             return await journal.of_channel(conn, peer.channel)
@@ -330,7 +403,7 @@ class World:
         return [
             record.hash
             for record in self.devnet.ledger.state.dag.records.values()
-            if record.unit["authors"][0]["address"] == OWN_KEY.address
+            if record.unit["authors"][0]["address"] == self.own.address
             and any(message["app"] == "data" and kind in message["payload"] for message in record.unit["messages"])
             and any(
                 output["address"] == peer.channel

@@ -1,0 +1,129 @@
+"""Redis, the hub or the database goes away under a running worker, and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from shared.bus import Bus
+from shared.channels.model import Status
+from shared.obyte.hub_client import HubClient
+from shared.store import instance
+from tests.integration.worker.support import Cable, eventually
+
+if TYPE_CHECKING:
+    from tests.integration.worker.support import World
+
+pytestmark = pytest.mark.chaos
+
+NOBODY = "redis://127.0.0.1:1/0"
+
+
+async def heartbeat_age_s(world: World) -> float:
+    async with world.database.connection() as conn:
+        known = await instance.read(conn)
+    assert known is not None
+    assert known.watcher_age_s is not None
+    return known.watcher_age_s
+
+
+async def test_without_redis_new_channels_and_commands_are_found_by_polling(world: World) -> None:
+    deaf = Bus(NOBODY)
+    async with world.running(bus=deaf):
+        peer = await world.peer()
+        await world.open(peer)
+        await world.pay(peer, 100)
+        command = await world.until_done(await world.order_close(peer))
+        assert command.error is None
+        await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
+    await deaf.close()
+
+
+async def test_without_the_hub_the_heartbeat_stops_and_nothing_is_missed_when_it_is_back(world: World) -> None:
+    cable = Cable(world.devnet)
+    await cable.mend()
+    async with world.running(hub_url=cable.url):
+        peer = await world.peer()
+        await world.open(peer)
+        await world.pay(peer, 60_000)
+        await cable.cut()
+        peer.close(admits=10)
+        await world.devnet.stabilise()
+
+        async def is_old() -> bool:
+            return await heartbeat_age_s(world) > 0.8
+
+        await eventually(is_old, "an old heartbeat")
+        assert (await world.channel(peer)).status is Status.OPEN
+
+        await cable.mend()
+        await world.until(peer, lambda channel: channel.status is Status.CLOSED, "closed")
+        assert await heartbeat_age_s(world) < 0.8
+    await cable.cut()
+    assert (await world.events(peer))[-1].payload["fraud_proof"] == 1
+
+
+async def test_the_heartbeat_goes_on_while_nothing_happens(world: World) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        first = await heartbeat_age_s(world)
+        started = time.monotonic()
+
+        async def is_newer() -> bool:
+            return await heartbeat_age_s(world) < first + time.monotonic() - started - 0.1
+
+        await eventually(is_newer, "a second heartbeat")
+
+
+async def test_a_worker_that_loses_its_database_connections_goes_on(world: World, database_url: str) -> None:
+    admin = await asyncpg.connect(database_url)
+    async with world.running(ttl_s=1.0):
+        peer = await world.peer()
+        await world.open(peer)
+        await world.pay(peer, 900)
+        for _ in range(5):
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            await asyncio.sleep(0.1)
+        await admin.close()
+
+        async def is_open() -> bool:
+            try:
+                return (await world.channel(peer)).status is Status.OPEN
+            except Exception:  # noqa: BLE001 - our own connections were cut as well
+                return False
+
+        await eventually(is_open, "a connection of our own")
+        await world.until_done(await world.order_close(peer))
+        await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
+    assert len(world.triggers(peer, "close")) == 1
+
+
+async def test_a_hub_that_serves_an_altered_history_is_left_and_nothing_is_believed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await world.peer()
+    honest = HubClient.get_history
+    lies = []
+
+    async def lie(client: HubClient, **params: object) -> object:
+        answer = await honest(client, **params)  # type: ignore[arg-type]
+        for joint in answer.get("joints", []) if isinstance(answer, dict) else []:
+            for message in joint["unit"].get("messages", []):
+                if message["app"] == "data" and "open" in message["payload"] and len(lies) < 3:
+                    lies.append(message["payload"])
+                    message["payload"][peer.address] *= 10
+        return answer
+
+    monkeypatch.setattr(HubClient, "get_history", lie)
+    async with world.running():
+        await world.open(peer, 200_000)
+        assert (await world.channel(peer)).deposited_by_peer == 200_000
+    assert len(lies) == 3

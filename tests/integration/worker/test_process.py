@@ -1,0 +1,162 @@
+"""The worker as operators run it: `celery -A worker.app worker`, with a real Redis and a real Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.bus import Bus, Doorbell
+from shared.channels.model import Status
+from shared.obyte.keys import generate_mnemonic, payment_key
+from shared.obyte.keystore import create_keystore
+from shared.settings import Settings, environment
+from tests.integration.worker import support
+from tests.integration.worker.support import BOUND_S, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.integration.worker.support import World
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def settings(world: World, database_url: str, redis_url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    mnemonic = generate_mnemonic(bytes(16))
+    settings = Settings(
+        home=home,
+        database_url=database_url,
+        redis_url=redis_url,
+        hub_url=world.devnet.url,
+        lease_ttl_s=2,
+        log_format="json",
+    )
+    create_keystore(settings.wallet_file, mnemonic, "passphrase")
+    settings.wallet_passphrase_file.write_text("passphrase\n")
+    monkeypatch.setattr(support, "OWN_KEY", payment_key(mnemonic))
+    world.own.key = support.OWN_KEY
+    world.fund(world.own)
+    world.bus = Bus(redis_url)
+    return settings
+
+
+@contextmanager
+def celery_worker(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process, killed at the end if it is still there."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--without-gossip", "--without-mingle"],
+        cwd=ROOT,
+        env=os.environ | environment(settings) | {"PYTHONPATH": str(ROOT)},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(BOUND_S)
+
+
+async def until_held(world: World, *, by_other_than: str | None = None) -> str:
+    """Return who holds the lease."""
+
+    async def look() -> str | None:
+        async with world.database.connection() as conn:
+            return await conn.fetchval(
+                "SELECT holder FROM lease WHERE expires_at > clock_timestamp() AND holder IS DISTINCT FROM $1",
+                by_other_than,
+            )
+
+    holder: str = await eventually(look, "a holder of the lease")
+    return holder
+
+
+async def ended(process: subprocess.Popen[bytes]) -> int:
+    return await asyncio.to_thread(process.wait, BOUND_S)
+
+
+async def test_a_doorbell_runs_a_command_and_sigterm_ends_the_process_and_frees_the_lease(
+    world: World, settings: Settings
+) -> None:
+    assert settings.broker_url is not None
+    doorbell = Doorbell(settings.broker_url)
+    with celery_worker(settings) as process:
+        await until_held(world)
+        peer = await world.peer()
+        await world.open(peer)
+        await world.pay(peer, 2_500)
+        command_id = await world.order_close(peer)
+        assert await doorbell.ring("sluice.run_command", command_id)
+        command = await world.until_done(command_id)
+        assert command.result == {"unit": world.triggers(peer, "close")[0]}
+
+        started = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+        assert time.monotonic() - started < 8
+    async with world.database.connection() as conn:
+        assert await conn.fetchval("SELECT expires_at = '-infinity' FROM lease")
+    await doorbell.close()
+
+
+async def test_a_worker_without_redis_works_and_stops(world: World, settings: Settings) -> None:
+    away = settings.connected(redis_url="redis://127.0.0.1:1/0")
+    with celery_worker(away) as process:
+        await until_held(world)
+        peer = await world.peer()
+        await world.open(peer)
+        command = await world.until_done(await world.order_close(peer))
+        assert command.error is None
+        process.send_signal(signal.SIGTERM)
+        assert await ended(process) == 0
+
+
+async def test_a_wallet_that_cannot_be_opened_ends_the_process_with_the_reason(
+    world: World, settings: Settings
+) -> None:
+    settings.wallet_passphrase_file.write_text("wrong\n")
+    with celery_worker(settings) as process:
+        assert await ended(process) == os.EX_CONFIG
+
+
+@pytest.mark.chaos
+async def test_after_kill_9_another_process_goes_on_within_the_ttl(world: World, settings: Settings) -> None:
+    with celery_worker(settings) as killed, celery_worker(settings) as other:
+        holder = await until_held(world)
+        active, standing_by = (killed, other) if f"/{killed.pid}/" in holder else (other, killed)
+        peer = await world.peer()
+        await world.open(peer)
+        active.kill()
+        started = time.monotonic()
+        await until_held(world, by_other_than=holder)
+        assert time.monotonic() - started < settings.lease_ttl_s * 2
+        await world.until_done(await world.order_close(peer))
+        assert standing_by.poll() is None
+
+
+@pytest.mark.chaos
+async def test_a_frozen_process_loses_the_lease_and_writes_nothing_when_it_wakes(
+    world: World, settings: Settings
+) -> None:
+    with celery_worker(settings) as one, celery_worker(settings) as two:
+        holder = await until_held(world)
+        frozen = one if f"/{one.pid}/" in holder else two
+        peer = await world.peer()
+        await world.open(peer)
+        await world.pay(peer, 3_000)
+        frozen.send_signal(signal.SIGSTOP)
+        await until_held(world, by_other_than=holder)
+        peer.close(admits=1)
+        frozen.send_signal(signal.SIGCONT)
+        await world.until(peer, lambda channel: channel.period == 1 and channel.status is Status.CLOSED, "closed")
+        assert len(world.triggers(peer, "fraud_proof")) == 1
+        assert await until_held(world, by_other_than=holder)
