@@ -151,7 +151,7 @@ class UnitPoster:
             if refusal.kind != "recompose":
                 break
             entry = await self._replace(client, entry)
-        self._wallet.coins.mark_bad(entry.unit)
+        self._wallet.coins.forget(entry.unit)
         await self._wallet.give_up(entry.unit, "failed", refusal.hub_text)
         code = "double_spend" if refusal.kind == "double_spend" else "unit_refused"
         raise LedgerError(code, f"the hub does not take the unit: {refusal.hub_text}")
@@ -166,7 +166,7 @@ class UnitPoster:
         try:
             joint = await self._compose(client, order, self._wallet.coins.spent_by(entry.unit))
         except CompositionError as error:
-            self._wallet.coins.mark_bad(entry.unit)
+            self._wallet.coins.forget(entry.unit)
             await self._wallet.give_up(entry.unit, "failed", error.text)
             raise LedgerError("unit_refused", f"the unit no longer fits and cannot be replaced: {error}") from error
         replacement = self._entry(order, joint)
@@ -178,7 +178,7 @@ class UnitPoster:
             payer_store.insert_unit(connection, replacement, self._clock())
 
         await self._store.run(work)
-        self._wallet.coins.mark_bad(entry.unit)
+        self._wallet.coins.forget(entry.unit)
         self._wallet.coins.apply(joint.unit, is_stable=False)
         return replacement
 

@@ -285,10 +285,14 @@ def settle_payment(connection: sqlite3.Connection, payment_id: int, state: Payme
 
 
 def insert_unit(connection: sqlite3.Connection, entry: JournalEntry, now_s: float) -> None:
-    """Journal a unit of ours: from now on it will be posted, and nothing else in its place."""
+    """Journal a unit of ours: from now on it will be posted, and nothing else in its place.
+
+    The same ingredients make the same unit, so one that failed may come again.
+    """
     connection.execute(
         "INSERT INTO journal (unit, purpose, aa_address, period, amount, joint, state, created_at_s)"
-        " VALUES (?, ?, ?, ?, ?, ?, 'composed', ?)",
+        " VALUES (?, ?, ?, ?, ?, ?, 'composed', ?)"
+        " ON CONFLICT (unit) DO UPDATE SET state = 'composed', reason = NULL WHERE state IN ('failed', 'replaced')",
         (entry.unit, entry.purpose, entry.aa_address, entry.period, entry.amount, json.dumps(entry.joint), now_s),
     )
 

@@ -130,6 +130,14 @@ class CoinSet:
         """The hub says that an unstable unit lost to a conflicting one; nothing happens to a stable unit."""
         self._units.setdefault(unit_hash, _KnownUnit()).learn(is_stable=False, is_bad=True, mci=None)
 
+    def forget(self, unit_hash: str) -> None:
+        """Drop a unit that was never on the ledger: one of mine, composed and refused. A delivery brings it back."""
+        known = self._units.get(unit_hash)
+        if known is not None and not known.is_stable:
+            del self._units[unit_hash]
+            for spenders in self._spenders.values():
+                spenders.discard(unit_hash)
+
     def __contains__(self, unit_hash: str) -> bool:
         """Whether the content of the unit is known."""
         known = self._units.get(unit_hash)

@@ -115,6 +115,18 @@ def test_a_void_stable_unit_stays_void(mine: CoinSet) -> None:
     assert mine.is_stable("u")
 
 
+def test_a_unit_that_was_never_on_the_ledger_is_forgotten_until_it_is_delivered(mine: CoinSet) -> None:
+    spending = unit_of("v", author=ME, inputs=[("u", 0, 0)], outputs=[(ME, 4)])
+    mine.apply(unit_of("u", outputs=[(ME, 7)]), is_stable=True)
+    mine.apply(spending, is_stable=False)
+    mine.forget("v")
+    mine.forget("u")
+    mine.forget("unknown")
+    assert mine.balance() == Balance(stable=7, pending=0)
+    mine.apply(spending, is_stable=False)
+    assert mine.balance() == Balance(stable=0, pending=4)
+
+
 def test_a_replacement_can_find_the_coins_of_the_unit_it_replaces(mine: CoinSet) -> None:
     mine.apply(unit_of("u", outputs=[(ME, 7), (ME, 8)]), is_stable=True)
     mine.apply(unit_of("v", author=ME, inputs=[("u", 0, 1), ("unknown", 0, 0)], outputs=[(ME, 4)]), is_stable=False)
