@@ -12,6 +12,7 @@ import pytest
 from shared.store import instance, lease
 from shared.store.database import Database, Limits, Role
 from shared.store.errors import DatabaseUnavailableError, LeaseLostError
+from tests.integration.store.waiting import blocked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,14 +44,6 @@ async def held(database: Database, holder: str = "first", ttl_s: float = 60) -> 
 
 async def expire(owner: Connection) -> None:
     await owner.execute("UPDATE lease SET expires_at = clock_timestamp()")
-
-
-async def blocked(owner: Connection) -> None:
-    """Return as soon as somebody in this database waits for a lock."""
-    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    async with asyncio.timeout(5):
-        while not await owner.fetchval(waiting):
-            await owner.execute("SELECT pg_stat_clear_snapshot()")
 
 
 async def test_only_one_of_many_gets_the_lease(worker: Database) -> None:

@@ -11,6 +11,7 @@ from shared.store.deposits import DepositState
 from shared.store.errors import InstanceMismatchError, StoreError
 from shared.store.ledger_events import EventKind, RecordedEvent
 from tests.integration.store.builders import OWN, PEER, address, insert_open, unit
+from tests.integration.store.waiting import blocked
 
 if TYPE_CHECKING:
     from shared.store.database import Connection, Database
@@ -89,6 +90,23 @@ async def test_conflicting_units_are_marked_in_every_channel(watcher: Database) 
         assert await peer_units.mark_bad(conn, [unit(1)]) == set()
         found = await peer_units.of(conn, [address(1)])
     assert {one.unit: one.is_bad for one in found[address(1)]} == {unit(1): True, unit(2): False}
+
+
+async def test_removing_one_unit_sees_another_that_was_just_added(watcher: Database, owner: Connection) -> None:
+    async with watcher.transaction() as conn:
+        await add(conn, 1)
+
+    async def remove() -> None:
+        async with watcher.transaction() as conn:
+            await peer_units.remove(conn, address(), unit(1))
+
+    async with watcher.transaction() as conn:
+        await channels.lock_one(conn, address())
+        removing = asyncio.create_task(remove())
+        await blocked(owner)
+        await add(conn, 2)
+    await removing
+    assert await has_units(watcher)
 
 
 async def test_adding_and_removing_at_once_leaves_the_truth(watcher: Database) -> None:
