@@ -105,11 +105,10 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _postgres_version(conn: Connection) -> Finding:
-    version = conn.get_server_version()
-    found = f"Postgres {version.major}.{version.minor}"
+    found = f"Postgres {conn.get_settings().server_version.partition(' ')[0]}"
     if await conn.fetchval("SELECT pg_is_in_recovery()"):
         return Finding("postgres", Verdict.FAIL, f"{found}, a stand-by", "name the primary in SLUICE_DATABASE_URL")
-    if version.major < OLDEST_POSTGRES:
+    if conn.get_server_version().major < OLDEST_POSTGRES:
         return Finding("postgres", Verdict.FAIL, found, f"use Postgres {OLDEST_POSTGRES} or newer")
     return Finding("postgres", Verdict.OK, found)
 

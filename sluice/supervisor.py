@@ -19,18 +19,22 @@ import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
+from shared.obyte.hub_client import HubClient
+from shared.obyte.networks import DEVNET
 from shared.settings import environment
 from shared.store import instance
 from shared.store.database import Database, Role
 from shared.store.migrations import migrate
 from sluice.embedded import EmbeddedServices
 from sluice.home import HomeLock
+from sluice.payer import STORE_FILE
 from sluice.processes import Child, launched
 from sluice.progress import Silent
 from sluice.vault import init_vault, open_vault
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from pathlib import Path
 
     from shared.settings import Settings
     from sluice.progress import Progress
@@ -39,6 +43,8 @@ START_BOUND_S = 60
 STOP_BOUND_S = 25
 """Longer than a front drains and than a worker finishes the task in hand."""
 BACKLOG = 2048
+FEES = 1_000_000
+"""Bytes from the faucet."""
 _PROBE_PAUSE_S = 0.05
 _PROBE_TIMEOUT_S = 2.0
 
@@ -83,9 +89,12 @@ class Stack:
             self._check_ports()
             self._embed(undo)
             await self._migrate()
-            if self.settings.runs_devnet:
+            begins_ledger = self.settings.runs_devnet
+            if begins_ledger:
                 await self._start_devnet(undo)
             self._open_vault()
+            if begins_ledger:
+                await self._fund()
             await self._start_receiver(undo)
             lock.announce(**_announcement(self.settings))
             self._undo = undo.pop_all()
@@ -146,16 +155,20 @@ class Stack:
         with self._step("local ledger") as done:
             child = self._start("devnet", ["-m", "sluice.cli", "devnet", "--port", str(port)], undo)
             await self._until(self._hub_answers, child)
+            _forget_payments(self.settings.home / "payer")
             done(self.settings.hub_url)
 
     def _open_vault(self) -> None:
         with self._step("wallet") as done:
             if self.settings.network == "devnet" and not self.settings.wallet_file.exists():
-                self.address = init_vault(self.settings).address
-                done(f"{self.address} (new)")
-            else:
-                self.address = open_vault(self.settings).address
-                done(self.address)
+                init_vault(self.settings)
+            self.address = open_vault(self.settings).address
+            done(self.address)
+
+    async def _fund(self) -> None:
+        # A new ledger has no money for the fees of closing channels.
+        async with HubClient(self.settings.hub_url, DEVNET, request_timeout_s=_PROBE_TIMEOUT_S) as hub:
+            await hub.request("devnet/fund", {"address": self.address, "amount": FEES})
 
     async def _start_receiver(self, undo: ExitStack) -> None:
         with self._step("worker and fronts") as done:
@@ -229,6 +242,12 @@ class Stack:
             yield lambda detail: self._progress.ready(what, detail, time.monotonic() - began)
         finally:
             self._progress.ended()
+
+
+def _forget_payments(payer_home: Path) -> None:
+    """Drop what the home's payer knows of the last local ledger, which is gone; its wallet stays."""
+    for file in payer_home.glob(f"{STORE_FILE}*"):
+        file.unlink()
 
 
 def _announcement(settings: Settings) -> dict[str, str]:

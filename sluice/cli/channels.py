@@ -1,19 +1,20 @@
-"""`sluice channels …`: the receiver's channels."""
+"""`sluice channels …`: the receiver's channels, and with `--payer` those we pay through."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import time
 import uuid
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from shared.store.commands import CommandState
+from sluice.cli import payer_channels
 from sluice.cli.common import (
     AsJson,
     CommandError,
+    OfPayer,
     group,
     open_database,
     print_fields,
@@ -34,103 +35,119 @@ Address = Annotated[str, typer.Argument(metavar="AA_ADDRESS", help="The channel'
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
-    commands = group("channels", "The receiver's channels.")
+    commands = group("channels", "The receiver's channels, and those we pay through.")
     commands.command("list", epilog="Example: sluice channels list --limit 20")(list_channels)
     commands.command(epilog="Example: sluice channels show AA_ADDRESS --json")(show)
+    payer_channels.register(commands)
     commands.command(epilog="Example: sluice channels close AA_ADDRESS")(close)
     app.add_typer(commands)
 
 
 def list_channels(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")] = 100, as_json: AsJson = False
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")] = 100,
+    payer: OfPayer = False,
+    as_json: AsJson = False,
 ) -> None:
     """List channels, newest first."""
-    found = run(_page(limit))
+    found = run(payer_channels.payer_channels() if payer else _page())[:limit]
     if as_json:
-        print_json([_fields(channel) for channel in found])
+        print_json(found)
         return
     print_table(
-        ["channel", "peer", "asset", "status", "period", "deposited", "received", "credit", "spent"],
+        [
+            "channel",
+            "peer",
+            "asset",
+            "status",
+            "period",
+            "peer deposited",
+            "we deposited",
+            "received",
+            "credit",
+            "spent",
+        ],
         [
             (
-                *(c.aa_address, c.peer_address, c.asset, c.status.value, c.period),
-                *(c.deposited_by_peer, c.spent_by_peer - c.credit, c.credit, c.spent_by_me),
+                *(channel["aa_address"], channel["peer_address"], channel["asset"], channel["status"]),
+                *(channel["period"], channel["deposited_by_peer"], channel["deposited_by_me"]),
+                *(channel["spent_by_peer"] - channel["credit"], channel["credit"], channel["spent_by_me"]),
             )
-            for c in (stored.channel for stored in found)
+            for channel in found
         ],
         empty="There are no channels.",
     )
 
 
-def show(aa_address: Address, as_json: AsJson = False) -> None:
+def show(aa_address: Address, payer: OfPayer = False, as_json: AsJson = False) -> None:
     """Show one channel."""
-    found = run(_find(aa_address))
-    if found is None:
-        raise CommandError(f"there is no channel {aa_address}")
+    found = run(payer_channels.payer_channel(aa_address) if payer else _find(aa_address))
     if as_json:
-        print_json(_fields(found))
+        print_json(found)
     else:
-        print_fields(_fields(found))
+        print_fields(found)
 
 
 def close(
     aa_address: Address,
-    wait: Annotated[bool, typer.Option(help="Wait until the closing is on the ledger.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait: as receiver for the closing unit, as payer for the money.")] = True,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait at most this long.")] = 60,
+    payer: OfPayer = False,
     as_json: AsJson = False,
 ) -> None:
-    """Close a channel with the best package we hold. The worker does it; nothing more is accepted meanwhile."""
-    command = run(_close(aa_address, timeout if wait else 0))
-    if command.state is CommandState.FAILED:
-        raise CommandError(command.error or "the worker could not close the channel")
-    if wait and command.state is not CommandState.SUCCEEDED:
-        raise CommandError(f"command {command.id} is still {command.state}: is a worker running?")
-    fields = {"command": str(command.id), "state": command.state.value, **(command.result or {})}
+    """Close a channel with the best package we hold. Nothing more is accepted or signed in it meanwhile."""
+    wait_s = timeout if wait else 0
+    fields = run(payer_channels.close_as_payer(aa_address, wait_s) if payer else _close(aa_address, wait_s))
     if as_json:
         print_json(fields)
     else:
         print_fields(fields)
 
 
-async def _close(aa_address: str, timeout_s: float) -> Command:
-    from shared.store import channels, commands
+async def _page() -> list[dict[str, Any]]:
+    from shared.store import channels
 
+    async with open_database(read_settings()) as database, database.connection() as conn:
+        return [_fields(channel) for channel in await channels.page(conn, limit=1000)]
+
+
+async def _find(aa_address: str) -> dict[str, Any]:
+    from shared.store import channels
+
+    async with open_database(read_settings()) as database, database.connection() as conn:
+        found = (await channels.find(conn, [aa_address])).get(aa_address)
+    if found is None:
+        raise CommandError(f"there is no channel {aa_address}")
+    return _fields(found)
+
+
+async def _close(aa_address: str, wait_s: float) -> dict[str, Any]:
+    """Ask the worker; it looks for commands every second, so it need not be called."""
+    from shared.store import commands
+
+    await _find(aa_address)
     async with open_database(read_settings()) as database:
         async with database.transaction() as conn:
-            if not await channels.find(conn, [aa_address]):
-                raise CommandError(f"there is no channel {aa_address}")
-            command = await commands.insert(
-                conn, "close", {}, idempotency_key=f"cli-{uuid.uuid4()}", aa_address=aa_address
-            )
-        # The worker looks for commands every second; it need not be called.
-        deadline = time.monotonic() + timeout_s
-        while command.state in {CommandState.QUEUED, CommandState.RUNNING} and time.monotonic() < deadline:
+            key = f"cli-{uuid.uuid4()}"
+            command = await commands.insert(conn, "close", {}, idempotency_key=key, aa_address=aa_address)
+        deadline = time.monotonic() + wait_s
+        while not _is_done(command) and time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
             async with database.connection() as conn:
                 command = await commands.get(conn, command.id) or command
-        return command
+    if command.state is CommandState.FAILED:
+        raise CommandError(command.error or "the worker could not close the channel")
+    if wait_s and not _is_done(command):
+        raise CommandError(f"command {command.id} is still {command.state}: is a worker running?")
+    return {"command": command.id, "state": command.state.value, **(command.result or {})}
 
 
-async def _page(limit: int) -> list[StoredChannel]:
-    from shared.store import channels
-
-    async with open_database(read_settings()) as database, database.connection() as conn:
-        return await channels.page(conn, limit=limit)
+def _is_done(command: Command) -> bool:
+    return command.state in {CommandState.SUCCEEDED, CommandState.FAILED}
 
 
-async def _find(aa_address: str) -> StoredChannel | None:
-    from shared.store import channels
-
-    async with open_database(read_settings()) as database, database.connection() as conn:
-        return (await channels.find(conn, [aa_address])).get(aa_address)
-
-
-def _fields(stored: StoredChannel) -> dict[str, object]:
-    # The claim is a bearer secret: it is no part of what is read here, and no part of what is shown either.
-    channel = {name: value for name, value in dataclasses.asdict(stored.channel).items() if name != "claim"}
+def _fields(stored: StoredChannel) -> dict[str, Any]:
     return {
-        **channel,
-        "status": stored.channel.status.value,
+        **payer_channels.public_fields(stored.channel),
         "salt": stored.salt,
         "version": stored.version,
         "peer_url": stored.peer_url,

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
     from shared.store.database import Database
+    from sluice.payer import Payer
 
 T = TypeVar("T")
 
+GAP = "\N{NARROW NO-BREAK SPACE}"
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+OfPayer = Annotated[bool, typer.Option("--payer", help="Of the wallet we pay with, instead of the receiver's.")]
 
 
 class CommandError(Exception):
@@ -94,13 +98,28 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await database.close()
 
 
+@asynccontextmanager
+async def open_payer(settings: Settings) -> AsyncIterator[Payer]:
+    """Open the wallet that this home pays with, made when first used: `SLUICE_HOME/payer`."""
+    from sluice.payer import Payer
+    from sluice.vault import make_passphrase, read_passphrase
+
+    home = settings.home / "payer"
+    passphrase_file = home / "passphrase"
+    if not passphrase_file.exists():
+        make_passphrase(passphrase_file)
+    passphrase = read_passphrase(passphrase_file)
+    async with Payer.open(home, hub_url=settings.hub_url, network=settings.network, passphrase=passphrase) as payer:
+        yield payer
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON: dataclasses as objects, times as ISO 8601, sets as lists."""
     typer.echo(json.dumps(value, default=_plain, indent=2, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print rows for people; `empty` is said when there are none. Numbers are set flush right."""
+    """Print rows for people; `empty` is said when there are none. Numbers are flush right, three digits to a group."""
     from rich.console import Console
     from rich.table import Table
 
@@ -114,7 +133,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
         # An address must survive copy and paste: columns are never cut or wrapped, long lines may be.
         table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="ignore")
     for row in rows:
-        table.add_row(*(shown(cell) for cell in row))
+        table.add_row(*(f"{cell:_}".replace("_", GAP) if isinstance(cell, int) else shown(cell) for cell in row))
     # Wider than any table: the terminal wraps what does not fit, and nothing is lost.
     Console(width=10_000).print(table, markup=False, highlight=False)
 
@@ -127,13 +146,11 @@ def print_fields(fields: Mapping[str, object]) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a value as people read it: amounts in groups of three digits, times to the second, in UTC."""
+    """Return a value as people read it, times to the second, in UTC."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", "\u202f")
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}Z"
     # Some texts come from peers: nothing in them may steer the terminal.

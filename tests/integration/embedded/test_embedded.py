@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import pwd
-import select
 import signal
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from sluice import embedded
 from sluice.embedded import EmbeddedError, EmbeddedServices
 from sluice.home import HomeLock
 from sluice.processes import launched
+from tests.running import wait_for_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +44,6 @@ with HomeLock(settings.home), services as completed:
     print(json.dumps({"pids": pids, "database": completed.database_dsn}), flush=True)
     sys.stdin.read()
 """
-
-
-def wait_for_end(pids: list[int]) -> None:
-    for pid in pids:
-        try:
-            handle = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        ended, _, _ = select.select([handle], [], [], BOUND_S)
-        os.close(handle)
-        assert ended, f"process {pid} still runs"
 
 
 @contextmanager

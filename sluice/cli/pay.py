@@ -1,0 +1,66 @@
+"""`sluice pay` and `sluice resend`: the paying side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sluice.cli.common import AsJson, open_payer, print_fields, print_json, read_settings, run
+
+if TYPE_CHECKING:
+    from sluice.payer_payments import Receipt
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(epilog='Example: sluice pay http://127.0.0.1:6800/ 1000 --message "order 7"')(pay)
+    app.command(epilog="Example: sluice resend 12")(resend)
+
+
+def pay(
+    target: Annotated[str, typer.Argument(metavar="URL_OR_CHANNEL", help="The receiver's URL or a channel's address.")],
+    amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="In the asset's smallest unit.")],
+    message: Annotated[str | None, typer.Option(help="A text for the receiver, such as an order number.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Pay as a payer, through a channel that is open. Prints the receipt.
+
+    When no answer comes, nobody knows whether the payment arrived: `sluice resend` sends the same package again, and it
+    is credited once.
+    """
+    _show(run(_pay(target, amount, message)), as_json=as_json)
+
+
+def resend(
+    payment_id: Annotated[int, typer.Argument(metavar="PAYMENT_ID", min=1, help="The number the error told.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send the package of an earlier payment again. It is credited once, however often it is sent."""
+    _show(run(_resend(payment_id)), as_json=as_json)
+
+
+async def _pay(target: str, amount: int, message: str | None) -> Receipt:
+    async with open_payer(read_settings()) as payer:
+        return await payer.pay(target, amount, message=message)
+
+
+async def _resend(payment_id: int) -> Receipt:
+    async with open_payer(read_settings()) as payer:
+        return await payer.resend(payment_id)
+
+
+def _show(receipt: Receipt, *, as_json: bool) -> None:
+    fields = {
+        "payment": str(receipt.payment_id),
+        "channel": receipt.aa_address,
+        "period": receipt.period,
+        "amount": receipt.amount,
+        "amount_spent": receipt.amount_spent,
+        "duplicate": receipt.duplicate,
+        "response": receipt.response,
+    }
+    if as_json:
+        print_json({**fields, "payment": receipt.payment_id})
+    else:
+        print_fields(fields)

@@ -1,0 +1,108 @@
+"""The payer's side of `sluice channels …`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sluice.cli.common import AsJson, open_payer, print_fields, print_json, read_settings, run
+
+if TYPE_CHECKING:
+    from shared.channels.model import Channel
+    from sluice.payer import Payer
+
+CONNECT_S = 30
+CATCH_UP_S = 5
+
+Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait at most this long.")]
+
+
+def register(commands: typer.Typer) -> None:
+    """Add what only a payer does."""
+    commands.command("open", epilog="Example: sluice channels open http://127.0.0.1:6800/ 1000000")(open_channel)
+    commands.command(epilog="Example: sluice channels deposit AA_ADDRESS 500000")(deposit)
+
+
+def open_channel(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The receiver's URL.")],
+    amount: Annotated[int, typer.Argument(metavar="DEPOSIT", min=1, help="In the asset's smallest unit.")],
+    asset: Annotated[str, typer.Option(help="The channel's asset.")] = "base",
+    wait: Annotated[bool, typer.Option(help="Wait until the deposit is stable.")] = True,
+    timeout: Timeout = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Open a channel to a receiver as a payer, with a first deposit from our payer's wallet."""
+    fields = run(_open(url, amount, asset, timeout if wait else None))
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
+
+
+def deposit(
+    aa_address: Annotated[str, typer.Argument(metavar="AA_ADDRESS", help="The channel's address.")],
+    amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="In the asset's smallest unit.")],
+) -> None:
+    """Add to our deposit in a channel that we pay through."""
+    run(_deposit(aa_address, amount))
+    typer.echo(f"deposited {amount}; it counts when it is stable")
+
+
+async def payer_channels() -> list[dict[str, Any]]:
+    """Return all channels we pay through, newest first."""
+    async with open_payer(read_settings()) as payer:
+        await _catch_up(payer)
+        return [_fields(payer, channel.aa_address) for channel in reversed(payer.channels())]
+
+
+async def payer_channel(aa_address: str) -> dict[str, Any]:
+    """Return one. Raises UnknownChannelError."""
+    async with open_payer(read_settings()) as payer:
+        await _catch_up(payer)
+        return _fields(payer, aa_address)
+
+
+async def close_as_payer(aa_address: str, wait_s: float) -> dict[str, Any]:
+    """Order the closing and, with a time to wait, follow it until the money is back. Raises PayerError."""
+    async with open_payer(read_settings()) as payer:
+        await payer.wait_connected(CONNECT_S)
+        await payer.close(aa_address)
+        return dataclasses.asdict(await payer.settle(aa_address, wait_s)) if wait_s else _fields(payer, aa_address)
+
+
+def public_fields(channel: Channel) -> dict[str, Any]:
+    """Return a channel's state without the claim, which is a bearer secret."""
+    fields = dataclasses.asdict(channel)
+    del fields["claim"]
+    return {**fields, "status": channel.status.value}
+
+
+async def _catch_up(payer: Payer) -> None:
+    from sluice.payer_errors import LedgerError
+
+    try:
+        await payer.wait_connected(CATCH_UP_S)
+    except LedgerError as error:
+        typer.echo(f"as last seen: {error}", err=True)
+
+
+async def _open(url: str, amount: int, asset: str, timeout_s: float | None) -> dict[str, Any]:
+    async with open_payer(read_settings()) as payer:
+        await payer.wait_connected(CONNECT_S)
+        channel = await payer.open_channel(url, amount, asset=asset)
+        if timeout_s is not None:
+            typer.echo(f"channel {channel.aa_address} opens; waiting for the deposit to become stable", err=True)
+            await channel.wait_open(timeout_s)
+        return _fields(payer, channel.aa_address)
+
+
+async def _deposit(aa_address: str, amount: int) -> None:
+    async with open_payer(read_settings()) as payer:
+        await payer.wait_connected(CONNECT_S)
+        await payer.deposit(aa_address, amount)
+
+
+def _fields(payer: Payer, aa_address: str) -> dict[str, Any]:
+    return {**public_fields(payer.state(aa_address)), "peer_url": payer.peer_url(aa_address)}

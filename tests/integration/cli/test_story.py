@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.running import settings_for, sluice_up, variables_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared.settings import Settings
+
+
+def sluice(settings: Settings, *words: str) -> Any:
+    """Run a command that prints JSON beside the running stack."""
+    done = run(settings, *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sluice.cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=variables_of(settings))
+
+
+@pytest.mark.slow
+def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(home: Path) -> None:
+    settings = settings_for(home)
+    with sluice_up(settings):
+        payer = sluice(settings, "wallet", "address", "--payer")["address"]
+        sluice(settings, "devnet", "fund", payer, "3000000")
+        opened = sluice(settings, "channels", "open", settings.local_url, "1000000")
+        first = sluice(settings, "pay", settings.local_url, "1000", "--message", "order 7")
+        again = sluice(settings, "resend", str(first["payment"]))
+        sluice(settings, "pay", opened["aa_address"], "500")
+        too_much = run(settings, "pay", settings.local_url, "5000000")
+
+        assert (opened["status"], opened["deposited_by_me"]) == ("open", 1_000_000)
+        assert [first["duplicate"], again["duplicate"]] == [False, True]
+        assert first["response"] == again["response"]
+        assert too_much.returncode == 1
+        assert too_much.stderr.count("\n") == 1
+
+        received = sluice(settings, "payments", "list")
+        assert [payment["payment_amount"] for payment in received] == [500, 1000]
+        assert json.loads(received[1]["message"]) == "order 7"
+        assert sluice(settings, "channels", "list")[0]["spent_by_peer"] == 1500
+        assert sluice(settings, "wallet", "balance", "--payer")["base"]["stable"] < 2_000_000
+
+        assert "fail" not in {finding["verdict"] for finding in sluice(settings, "doctor")}
+        assert sluice(settings, "channels", "close", opened["aa_address"])["state"] == "succeeded"
+        assert run(settings, "channels", "close", "X" * 32).stderr == f"sluice: there is no channel {'X' * 32}\n"
