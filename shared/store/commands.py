@@ -89,9 +89,7 @@ async def insert(
     """
     row = await conn.fetchrow(_INSERT, kind, aa_address, to_text(params), idempotency_key)
     if row is None:
-        row = await conn.fetchrow(_BY_KEY, idempotency_key)
-    if row is None:
-        raise IdempotencyConflictError("the idempotency key is being used by another request")
+        [row] = await conn.fetch(_BY_KEY, idempotency_key)
     command = _command_of(row)
     if (command.kind, command.aa_address, command.params) != (kind, aa_address, from_text(to_text(params))):
         raise IdempotencyConflictError("the idempotency key was used before with another request")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import psycopg
 from alembic import command
 from alembic.config import Config
@@ -20,43 +18,18 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from shared.store.errors import DatabaseUnavailableError, MigrationError
-from shared.store.migrations.steps import VERSION_TABLE
+from shared.store.migrations.revisions import READ_REVISIONS, VERSION_TABLE, Phase, Revisions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from shared.store.database import Connection
-
-REQUIRED_REVISION = "0001_pre"
-"""The expanding step without which this release does not work."""
-
-LAST_CONTRACTION = "0001_post"
-"""The newest contracting step made with this release in mind; a later one may have removed what it uses."""
-
-Phase = Literal["all", "pre", "post"]
 
 _LOCK_KEY = 0x51_0C_E5_C4  # any constant of our own: advisory locks of a database share one space of numbers
 _CONNECT_TIMEOUT_S = 10
 _ONE_IN_THIS_PROCESS = threading.Lock()  # alembic keeps the running step in module globals
 
 
-@dataclass(frozen=True, slots=True)
-class Revisions:
-    """The last step that a database has of each branch, None before the first."""
-
-    pre: str | None
-    post: str | None
-
-
-def migrate(dsn: str, phase: Phase = "all", *, wait_s: int = 30) -> Revisions:
-    """Run the steps of the phase that the database does not have yet, and return where it stands.
-
-    Several starters may call this at once: one works, the others wait (at most `wait_s` seconds) and find nothing
-    left to do. The login in `dsn` becomes the owner of the tables and must be able to create roles the first time;
-    the connection must be a direct one, because the lock belongs to the session.
-
-    Raises DatabaseUnavailableError when there is no primary to connect to, MigrationError for everything else.
-    """
+def migrate(dsn: str, phase: Phase, wait_s: int) -> Revisions:
+    """See `shared.store.migrations.migrate`."""
     with _locked(dsn, wait_s) as connection:
         config = _config(connection)
         try:
@@ -75,22 +48,9 @@ def migrate(dsn: str, phase: Phase = "all", *, wait_s: int = 30) -> Revisions:
 
 
 def current(dsn: str) -> Revisions:
-    """Return where a database's schema stands. Raises DatabaseUnavailableError."""
+    """See `shared.store.migrations.current`."""
     with _connected(dsn) as connection:
         return _revisions(connection)
-
-
-async def schema_is_usable(conn: Connection) -> bool:
-    """Whether this release can work with the schema: newer is fine as long as nothing we know of was taken away."""
-    try:
-        rows = await conn.fetch(_READ_REVISIONS)
-    except (asyncpg.UndefinedTableError, asyncpg.InsufficientPrivilegeError):
-        return False
-    found = _by_branch(row["version_num"] for row in rows)
-    return (found.pre or "") >= REQUIRED_REVISION and (found.post or "") <= LAST_CONTRACTION
-
-
-_READ_REVISIONS = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
 
 
 @contextmanager
@@ -155,13 +115,6 @@ def _head(config: Config, branch: str) -> str:
 
 def _revisions(connection: SqlalchemyConnection) -> Revisions:
     exists = connection.exec_driver_sql(f"SELECT to_regclass('{VERSION_TABLE}') IS NOT NULL").scalar_one()
-    found = connection.exec_driver_sql(_READ_REVISIONS).scalars().all() if exists else []
+    found = connection.exec_driver_sql(READ_REVISIONS).scalars().all() if exists else []
     connection.commit()
-    return _by_branch(found)
-
-
-def _by_branch(found: Any) -> Revisions:
-    newest: dict[str, str] = {}
-    for revision in sorted(found):
-        newest[revision.rpartition("_")[2]] = revision
-    return Revisions(pre=newest.get("pre"), post=newest.get("post"))
+    return Revisions.of(found)

@@ -6,9 +6,6 @@ from pathlib import Path
 
 from alembic import op
 
-VERSION_TABLE = "schema_revisions"
-"""Where the database remembers which revisions it has: one row for each branch."""
-
 
 def run_sql_beside(revision_file: str, name: str) -> None:
     """Execute every statement of the SQL file `name` in the revision's folder."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import asyncpg
 import psycopg
@@ -8,7 +10,7 @@ import pytest
 
 from shared.store.errors import DatabaseUnavailableError, MigrationError
 from shared.store.migrations import REQUIRED_REVISION, Revisions, current, migrate, schema_is_usable
-from shared.store.migrations.migrating import LAST_CONTRACTION
+from shared.store.migrations.revisions import LAST_CONTRACTION
 
 UP_TO_DATE = Revisions(pre=REQUIRED_REVISION, post=LAST_CONTRACTION)
 
@@ -102,3 +104,8 @@ def test_an_ordinary_owner_can_migrate_and_step_down(postgres_url: str) -> None:
     with psycopg.connect(url) as conn:
         conn.execute("SET ROLE sluice_front")
         assert conn.execute("SELECT count(*) FROM channels").fetchone() == (0,)
+
+
+def test_asking_whether_the_schema_is_usable_needs_none_of_the_tools_that_migrate() -> None:
+    code = "import sys, shared.store.migrations; sys.exit('sqlalchemy' in sys.modules or 'psycopg' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
