@@ -89,5 +89,11 @@ def _publish(state: LedgerState, record: UnitRecord, mci: int) -> None:
 
 def _publish_agent(state: LedgerState, unit_hash: str, payload: dict[str, Any], mci: int) -> None:
     params = check_agent_definition(payload)
-    if params is not None and payload["address"] not in state.agents:
-        state.agents[payload["address"]] = Agent(params, payload["definition"], unit_hash, mci)
+    if params is not None and params.address not in state.agents:
+        agent = Agent(params, payload["definition"], unit_hash, mci)
+        # What was paid before there was an agent triggered nothing, but belongs to it.
+        for output in state.outputs.unspent(params.address):
+            payer = state.dag.records[output.outpoint.unit]
+            if payer.sequence == "good" and payer.mci is not None and payer.mci < mci:
+                agent.balances[output.asset] = agent.balances.get(output.asset, 0) + output.amount
+        state.agents[params.address] = agent

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from devnet.faults import Faults
 from devnet.parents import offer_parents
 from devnet.proofs import prove
+from devnet.session import Devices, Session
+from devnet.watching import Watches
 from shared.obyte.agents import channel_address, channel_definition
 from shared.obyte.coins import BASE, Coin
 from shared.obyte.composing import Output, Parents, compose, data_message, definition_message
@@ -172,3 +177,58 @@ def _coin(ledger: Ledger, output: LedgerOutput) -> Coin:
     return Coin(
         place.unit, place.message_index, place.output_index, output.address, output.asset, output.amount, mci=record.mci
     )
+
+
+class Client:
+    """A client of the hub without a socket: frames go straight into a session and come out as JSON."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.frames: list[Any] = []
+        self.delays: list[float] = []
+        self.is_closed = self.is_cut = False
+        self._tags = count(1)
+        self.session = Session(
+            hub.ledger, hub.watches, hub.devices, hub.faults, send=self._take, close=self._close, cut=self._cut
+        )
+        self.session.open()
+
+    def say(self, subject: str, body: Any = None) -> None:
+        self.session.receive(json.dumps(["justsaying", {"subject": subject, "body": body}]))
+
+    def ask(self, command: str, params: Any = None) -> Any:
+        """Send a request and return its answer; `{}` as a frame without answer raises LookupError."""
+        tag = str(next(self._tags))
+        content = {"command": command, "tag": tag} | ({} if params is None else {"params": params})
+        self.session.receive(json.dumps(["request", content]))
+        for kind, answer in self.frames:
+            if kind == "response" and answer["tag"] == tag:
+                return answer.get("response")
+        raise LookupError(f"no answer to {command}")
+
+    def told(self, subject: str) -> list[Any]:
+        """Bodies of all justsayings of a subject so far."""
+        return [body.get("body") for kind, body in self.frames if kind == "justsaying" and body["subject"] == subject]
+
+    def _take(self, frame: str, delay_s: float) -> None:
+        self.frames.append(json.loads(frame))
+        self.delays.append(delay_s)
+
+    def _close(self) -> None:
+        self.is_closed = True
+
+    def _cut(self) -> None:
+        self.is_cut = True
+
+
+class Hub:
+    """What all clients of a hub share."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.watches = Watches()
+        self.devices = Devices()
+        self.faults = Faults()
+        ledger.subscribe(self.watches.tell)
+
+    def connect(self) -> Client:
+        return Client(self)
