@@ -37,6 +37,8 @@ LEASE_NAME = "wallet"
 GRACE_S = 5.0
 """How long a step in hand may take after `stop`; what is cut off then is taken up again by the next holder."""
 RENEWALS_PER_TTL = 4
+STAND_BY_S = 0.5
+"""A stand-by asks for the lease at least this often, so a released one is taken over within a second."""
 
 
 class Runtime:
@@ -59,7 +61,7 @@ class Runtime:
         retry = Backoff(self._ttl_s / 40, self._ttl_s, self._given.jitter)
         loop = asyncio.get_running_loop()
         while not self._stopping.is_set():
-            pause_s = self._ttl_s / RENEWALS_PER_TTL
+            pause_s = min(self._ttl_s / RENEWALS_PER_TTL, STAND_BY_S)
             started_s = loop.time()
             try:
                 lease = await self._acquire()
