@@ -1,0 +1,41 @@
+"""`python -m devnet` as a process."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from devnet.__main__ import main
+
+
+def test_process_says_where_it_listens_and_ends_on_sigterm() -> None:
+    command = [sys.executable, "-m", "devnet", "--port", "0", "--seed", "test"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert process.stdout.read() == ""
+    assert line.startswith("devnet listening on ws://127.0.0.1:")
+
+
+def test_taken_port_is_an_error_and_not_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert main(["--port", str(taken.getsockname()[1])]) == 1
+    assert capsys.readouterr().err.startswith("devnet cannot listen")
+
+
+@pytest.mark.parametrize("arguments", [["--port", "70000"], ["--stabilise-after", "-1"], ["--tps-interval", "0"]])
+def test_senseless_options_are_refused(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+
+
+def test_help_says_that_nothing_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "kept in memory only" in " ".join(capsys.readouterr().out.split())
