@@ -246,6 +246,17 @@ async def test_a_deposit_refused_for_the_moment_is_posted_again(world: World) ->
     assert len(deposits(world)) == 1
 
 
+async def test_a_deposit_that_the_hub_has_not_taken_yet_goes_before_the_next(world: World) -> None:
+    async with world.payer() as payer:
+        await payer.wait_connected(BOUND_S)
+        world.devnet.faults.refuse("post_joint", "already handling this unit")
+        first = await payer.open_channel(world.receiver.url, 500_000)
+        second = await payer.open_channel(world.receiver.url, 600_000)
+        assert len(deposits(world)) == 2
+        assert (await first.wait_open(BOUND_S)).deposited_by_me == 500_000
+        assert (await second.wait_open(BOUND_S)).deposited_by_me == 600_000
+
+
 async def test_a_deposit_refused_for_good_is_a_failure_and_never_posted_again(world: World) -> None:
     async with world.payer() as payer:
         await payer.wait_connected(BOUND_S)

@@ -14,6 +14,7 @@ from shared.channels.model import Status
 from shared.obyte.composing import Output, data_message
 from shared.obyte.networks import DEVNET
 from shared.obyte.signed_messages import sign_message
+from sluice import payer_store
 from sluice.payer_book import ChannelBook
 from sluice.payer_errors import LedgerError, PayerError
 from sluice.payer_posting import UnitPoster
@@ -163,15 +164,21 @@ async def test_a_closing_survives_a_crash_and_is_posted_once(
     assert len(world.triggers(channel.aa_address)) == 2
 
 
-async def test_a_confirmation_that_came_too_early_is_repeated(world: World) -> None:
-    hasty = replace(OPTIONS, confirm_margin_s=-1_000)
-    async with world.payer(options=hasty) as payer:
+async def test_a_confirmation_that_came_too_early_is_repeated_later_and_not_at_once(world: World) -> None:
+    ahead_s = 100  # our clock, before the agent's
+    careful = replace(OPTIONS, confirm_margin_s=60)
+    async with world.payer(options=careful, clock=lambda: world.devnet.ledger.now_s() + ahead_s) as payer:
         channel = await world.open_channel(payer)
         await channel.close()
-        settling = asyncio.create_task(channel.settle(BOUND_S))
-        await eventually(lambda: len(world.triggers(channel.aa_address)) >= 3)
-        world.devnet.skip_time(1_001)
-        assert (await settling).received > 0
+        await eventually(lambda: channel.state.status is Status.CLOSING_BY_ME)
+        world.devnet.skip_time(1_000 + 60 - ahead_s + 2)
+        with pytest.raises(LedgerError):
+            await channel.settle(0.5)
+        [*_, early] = await payer._settler._store.run(lambda db: payer_store.journal(db, channel.aa_address))
+        assert (early.purpose, early.state, early.reason) == ("confirm", "bounced", "too early")
+        world.devnet.skip_time(60)
+        assert (await channel.settle(BOUND_S)).received > 0
+    assert len(world.triggers(channel.aa_address)) == 4
 
 
 async def test_a_channel_can_be_opened_again_after_its_end(world: World) -> None:
@@ -199,7 +206,7 @@ async def test_what_the_hub_withholds_is_read_again(world: World) -> None:
         async def forgetful(stored: Any, proven: Any) -> None:
             if not withheld.is_set() and stored.state.last_event_id == 1:
                 proven = [unit for unit in proven if not _tells(unit.unit, 2)]
-                if any(_tells(unit.unit, 3) for unit in proven):
+                if any(unit.is_stable and _tells(unit.unit, 3) for unit in proven):
                     withheld.set()
             await original(stored, proven)
 

@@ -56,6 +56,12 @@ def test_the_change_is_at_least_one_byte() -> None:
     assert make([coin(10, cost() + 1)], [Output(OTHER, 1_000)]).change == 1
 
 
+def test_every_further_input_is_paid_for() -> None:
+    needed = cost() + INPUT_SIZE
+    assert refusal([coin(10, 900), coin(11, needed - 900)], [Output(OTHER, 1_000)]) == "not_enough_funds"
+    assert make([coin(10, 900), coin(11, needed - 899)], [Output(OTHER, 1_000)]).change == 1
+
+
 def test_the_smallest_single_coin_that_suffices_is_taken() -> None:
     joint = make([coin(10, 10**6), coin(11, 5_000), coin(12, 10**5)], [Output(OTHER, 1_000)])
     assert [spent.amount for spent in joint.spent] == [5_000]
