@@ -126,19 +126,38 @@ async def insert(
     The limits count channels that were asked for and never opened: asking costs the asker nothing. With a limit given,
     insertions follow each other, so the limit is exact.
     """
-    identity = (new.aa_address, new.own_address, new.peer_address, new.asset, new.timeout_s, new.salt, new.version)
     if max_unopened_of_peer is not None or max_unopened is not None:
-        is_same = await conn.fetchval(_IS_SAME, *identity, new.role)
-        if is_same is not None:
-            return Insertion.EXISTING if is_same else Insertion.CONFLICT
+        known = await _compared(conn, new)
+        if known is not None:
+            return known
         await conn.execute("SELECT pg_advisory_xact_lock($1)", _OPENINGS_LOCK)
         [unopened] = await conn.fetch(_COUNT_NEVER_OPENED, new.peer_address)
         if _reached(unopened["of_peer"], max_unopened_of_peer) or _reached(unopened["of_all"], max_unopened):
-            return Insertion.TOO_MANY
-    if await conn.fetchval(_INSERT, *identity, new.role, new.peer_url):
+            return await _compared(conn, new) or Insertion.TOO_MANY
+    if await conn.fetchval(_INSERT, *_identity(new), new.peer_url):
         return Insertion.CREATED
-    is_same = await conn.fetchval(_IS_SAME, *identity, new.role)
+    return await _compared(conn, new) or Insertion.CONFLICT
+
+
+async def _compared(conn: Connection, new: NewChannel) -> Insertion | None:
+    """What the channel on record under the address is to the new one, None without one."""
+    is_same = await conn.fetchval(_IS_SAME, *_identity(new))
+    if is_same is None:
+        return None
     return Insertion.EXISTING if is_same else Insertion.CONFLICT
+
+
+def _identity(new: NewChannel) -> tuple[object, ...]:
+    return (
+        new.aa_address,
+        new.own_address,
+        new.peer_address,
+        new.asset,
+        new.timeout_s,
+        new.salt,
+        new.version,
+        new.role,
+    )
 
 
 def _reached(count: int, limit: int | None) -> bool:
