@@ -82,6 +82,8 @@ class Watcher:
                 self._session.in_step(client)
                 await self._bell.sleep(self._pace.idle_s)
                 await asyncio.sleep(self._pace.gather_s)
+                if listener.done():
+                    listener.result()  # raises why nothing is heard any more
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 
 from shared.bus import Bus
 from shared.channels.model import Status
+from shared.obyte.composing import Output, Parents, compose
 from shared.obyte.hub_client import HubClient
+from shared.obyte.keys import KeyPair
+from shared.obyte.networks import DEVNET
 from shared.store import instance
 from tests.integration.worker.support import Cable, eventually
 
@@ -127,3 +130,45 @@ async def test_a_hub_that_serves_an_altered_history_is_left_and_nothing_is_belie
         await world.open(peer, 200_000)
         assert (await world.channel(peer)).deposited_by_peer == 200_000
     assert len(lies) == 3
+
+
+class Impostor:
+    """Signs with its own key what it says somebody else has written."""
+
+    def __init__(self, victim: KeyPair) -> None:
+        self.address = victim.address
+        self.definition = victim.definition
+        self.sign = KeyPair(bytes([66]) * 32).sign
+
+
+async def test_a_deposit_that_the_hub_invents_counts_for_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = await world.peer()
+    honest = HubClient.get_history
+    forged = []
+
+    async def invent(client: HubClient, **params: Any) -> Any:
+        answer = await honest(client, **params)
+        if isinstance(answer, dict) and "joints" in answer and peer.channel in params["addresses"]:
+            offer, coins = peer.prospect(peer.channel)
+            parents = Parents(offer.timestamp_s, offer.parents, str(offer.last_ball.ball), offer.last_ball.hash, 0, 0)
+            impostor: Any = Impostor(peer.key)
+            joint = compose(
+                network=DEVNET,
+                key=impostor,
+                coins=coins,
+                parents=parents,
+                payments=[Output(peer.channel, 777_000)],
+                include_definition=bool(len(forged) % 2),
+            )
+            answer["joints"].insert(0, joint.as_json())
+            forged.append(joint.unit_hash)
+        return answer
+
+    async with world.running():
+        await world.open(peer)
+        monkeypatch.setattr(HubClient, "get_history", invent)
+        real = peer.deposit(30_000)
+        await world.until(peer, lambda channel: channel.deposited_by_peer == 1_030_000, "deposited")
+        assert real
+        assert len(forged) > 1
+        assert await world.units_of_peer(peer) == ()
