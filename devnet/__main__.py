@@ -12,8 +12,8 @@ from devnet.server import DEFAULT_PORT, Devnet
 _EPILOG = """
 The ledger is kept in memory only: it is gone when the process ends. Every start makes a new genesis unit; with --seed
 the keys of order provider and faucet are the same each time. Money comes from the faucet: "sluice devnet fund", or the
-request devnet/fund {address, amount} on the hub's socket. Further private requests: devnet/issue {cap},
-devnet/skip_time {seconds}, devnet/stabilise.
+request devnet/fund {address, amount, asset?} on the hub's socket. Further private requests: devnet/issue {cap?},
+devnet/skip_time {seconds, agents_only?}, devnet/stabilise.
 """
 
 

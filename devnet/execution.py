@@ -59,8 +59,9 @@ def trigger_of(record: UnitRecord, agent_address: str, timestamp_s: int) -> Trig
 def _execute(state: LedgerState, record: UnitRecord, agent: Agent, mci: int, now_s: float) -> AgentResponse:
     address = agent.params.address
     main_chain_unit = state.dag.main_chain[mci]
-    event = trigger_of(record, address, main_chain_unit.timestamp_s)
-    outcome = _decide(state, agent, event, _coins(state, address, mci), mci, _parents(state, main_chain_unit))
+    event = trigger_of(record, address, main_chain_unit.timestamp_s + state.agents_ahead_s)
+    coins, parents = _coins(state, address, mci), _parents(state, main_chain_unit)
+    outcome = _decide(state, agent, event, coins, mci, parents, is_second=record.response_count > 0)
     full = full_response(address, agent.state, event, outcome, mci)
     full["allBalances"] = {address: dict(outcome.balances)}
     agent.state = outcome.response.state
@@ -74,15 +75,24 @@ def _execute(state: LedgerState, record: UnitRecord, agent: Agent, mci: int, now
 
 
 def _decide(
-    state: LedgerState, agent: Agent, event: Trigger, coins: Coins, mci: int, parents: tuple[str, ...]
+    state: LedgerState,
+    agent: Agent,
+    event: Trigger,
+    coins: Coins,
+    mci: int,
+    parents: tuple[str, ...],
+    *,
+    is_second: bool = False,
 ) -> Outcome:
-    """Let the agent answer, and make it a bounce when it cannot pay for its answer."""
+    """Let the agent answer, and make it a bounce when it cannot pay for its answer or another one was triggered."""
     received = dict(agent.balances)
     for asset, amount in event.outputs.items():
         received[asset] = received.get(asset, 0) + amount
     verify = package_verifier(state.network, state.definition_at_unit)
     response = trigger(agent.state, agent.params, event, verify)
     error = response.error
+    if is_second and isinstance(error, dict | None):
+        error = "a second primary trigger from the same unit is not allowed"
     if error is None:
         try:
             return _send(state, agent, response, coins, received, mci, parents)

@@ -75,9 +75,11 @@ class TpsFees:
         """Paying units up to each index, responses counted as offered by the triggers."""
         self._caused: list[int] = []
         """The same with the responses that really came."""
+        self._fresh: dict[str, tuple[int, int]] = {}
 
     def index(self, mci: int) -> None:
         """Count the units of a new main chain index."""
+        self._fresh.clear()
         units = self._dag.by_mci[mci]
         self._offered.append(_last(self._offered) + sum(paying_units(record) for record in units))
 
@@ -86,14 +88,32 @@ class TpsFees:
     ) -> int:
         """Bytes a unit with these parents must pay, before what its author has on balance."""
         units = 1 + triggered_agents * responses
-        best = self._dag.best_of(parents)
-        fresh = self._dag.unindexed_past([best.hash])
-        seen = self._dag.highest_seen_mci([best.hash])
-        count = units + sum(paying_units(record) for record in fresh)
+        fresh, seen = self._fresh_load(self._dag.best_of(parents))
+        count = units + fresh
         if last_ball.mci is not None and seen > last_ball.mci:
             count += self._offered[seen] - self._offered[last_ball.mci]
         elapsed_s = timestamp_s - last_ball.timestamp_s or 1
         return min(MAX_FEE, units * self._vars.careful_fee_per_unit(count / elapsed_s))
+
+    def _fresh_load(self, record: UnitRecord) -> tuple[int, int]:
+        """Return paying units in the past of a unit that have no index yet, and the highest index in its past.
+
+        Units mostly come in a chain, so what is known of the one parent is kept until indexes change.
+        """
+        if record.mci is not None:
+            return 0, record.seen_mci
+        known = self._fresh.get(record.hash)
+        if known is None:
+            fresh_parents = [parent for parent in self._dag.parents_of(record) if parent.mci is None]
+            below = self._fresh.get(fresh_parents[0].hash) if len(fresh_parents) == 1 else None
+            if below is None:
+                past = self._dag.unindexed_past([record.hash])
+                known = sum(map(paying_units, past)), self._dag.highest_seen_mci([record.hash])
+            else:
+                seen = max(parent.seen_mci for parent in self._dag.parents_of(record))
+                known = below[0] + paying_units(record), max(below[1], seen)
+            self._fresh[record.hash] = known
+        return known
 
     def settle(self, mci: int) -> None:
         """Charge the units of a stable index what the load really was, and keep the rest for their authors."""

@@ -121,10 +121,19 @@ class Ledger:
         return self._clock() + self._skipped_s
 
     def skip_time(self, seconds: float) -> None:
-        """Let time pass at once. Units made from now on carry the later timestamps, so timeouts elapse."""
+        """Let time pass at once. Units made from now on carry the later timestamps, so timeouts elapse.
+
+        Clients whose clocks stay behind will not believe such units: see `skip_agent_time`.
+        """
         if seconds < 0:
             raise ValueError("time does not go back")
         self._skipped_s += seconds
+
+    def skip_agent_time(self, seconds: int) -> None:
+        """Let time pass for agents alone: timeouts elapse while units keep the time of the clients' clocks."""
+        if seconds < 0:
+            raise ValueError("time does not go back")
+        self.state.agents_ahead_s += seconds
 
     def subscribe(self, listener: Callable[[LedgerEvent], None]) -> None:
         """Be told of everything that happens, while it happens."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devnet.agent import BASE
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 
     from devnet.ledger import Ledger
     from shared.obyte.serialization import JsonValue
+
+MAX_SKIPPED_S = 10**9
 
 PrivateCommand: TypeAlias = "Callable[[Ledger, Any], JsonValue]"
 
@@ -38,11 +39,15 @@ def issue(ledger: Ledger, params: Any) -> JsonValue:
 
 
 def skip_time(ledger: Ledger, params: Any) -> JsonValue:
-    """`{seconds}` -> `{now}`: let time pass at once; units made from now on are that much later."""
-    seconds = object_of(params, "no params in devnet/skip_time").get("seconds")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
-        raise QueryError("seconds must be a number of at least 0")
-    ledger.skip_time(seconds)
+    """`{seconds, agents_only?}` -> `{now}`: let time pass at once, for the whole ledger or for agents alone."""
+    request = object_of(params, "no params in devnet/skip_time")
+    seconds, agents_only = request.get("seconds"), request.get("agents_only", False)
+    if type(seconds) is not int or not 0 <= seconds <= MAX_SKIPPED_S or not isinstance(agents_only, bool):
+        raise QueryError(f"seconds must be an integer from 0 to {MAX_SKIPPED_S}, agents_only true or false")
+    if agents_only:
+        ledger.skip_agent_time(seconds)
+    else:
+        ledger.skip_time(seconds)
     return {"now": ledger.now_s()}
 
 

@@ -130,8 +130,12 @@ class Devnet:
         await asyncio.sleep(0)
 
     def skip_time(self, seconds: float) -> None:
-        """Let time pass at once on the ledger."""
+        """Let time pass at once on the ledger; clients' clocks have to follow."""
         self.ledger.skip_time(seconds)
+
+    def skip_agent_time(self, seconds: int) -> None:
+        """Let channel timeouts elapse while clients keep their clocks."""
+        self.ledger.skip_agent_time(seconds)
 
     def drop_connections(self) -> None:
         """Cut every connection without a word."""

@@ -77,6 +77,8 @@ class LedgerState:
         """Authors with units in conflict that are not decided yet."""
         self.units_by_address: dict[str, list[UnitRecord]] = {}
         """Units an address wrote or was paid by, in order of arrival: its history."""
+        self.agents_ahead_s = 0
+        """How much later it is for agents than main chain units say: for tests of timeouts with real clocks."""
         self.agent_units: list[UnitRecord] = []
         self.response_count = 0
         self.responses_by_trigger: dict[str, list[AgentResponse]] = {}

@@ -45,9 +45,12 @@ class Watches:
 
     def forget(self, watcher: Watcher) -> None:
         """Drop all watches of a connection that is gone."""
-        for watchers in (*self._by_address.values(), *self._by_unit.values()):
-            watchers.discard(watcher)
-        for agent, watching in self._by_agent.items():
+        for index in (self._by_address, self._by_unit):
+            for key in [key for key, watchers in index.items() if watcher in watchers]:
+                index[key].discard(watcher)
+                if not index[key]:
+                    del index[key]
+        for agent, watching in list(self._by_agent.items()):
             self._by_agent[agent] = {entry for entry in watching if entry[0] is not watcher}
 
     def tell(self, event: LedgerEvent) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from devnet.agent import BASE
 from devnet.queries import get_history
-from shared.obyte.composing import Output, data_message
+from shared.obyte.agents import channel_definition
+from shared.obyte.composing import Output, data_message, definition_message
 from tests.devnet_support import Actor, TestChannel, history
 
 if TYPE_CHECKING:
@@ -109,6 +110,31 @@ def test_initiator_may_confirm_when_time_has_passed(ledger: Ledger, channel: Tes
     bob.trigger(channel.address, {"confirm": 1, "period": 1})
     ledger.settle()
     assert channel.responses()[-1]["closed"] == 1
+
+
+def test_time_may_pass_for_agents_alone(ledger: Ledger, channel: TestChannel, bob: Actor) -> None:
+    channel.open()
+    bob.trigger(channel.address, {"close": 1, "period": 1})
+    ledger.settle()
+    ledger.skip_agent_time(channel.timeout_s)
+    confirm = bob.trigger(channel.address, {"confirm": 1, "period": 1})
+    ledger.settle()
+    assert channel.responses()[-1]["closed"] == 1
+    assert confirm.timestamp_s == int(ledger.now_s())
+
+
+def test_second_agent_triggered_by_one_unit_bounces(ledger: Ledger, alice: Actor, bob: Actor) -> None:
+    one, two = TestChannel(ledger, alice, bob), TestChannel(ledger, alice, bob, salt="other")
+    messages = [
+        definition_message(c.address, channel_definition(alice.address, bob.address, BASE, 1000, c.salt))
+        for c in (one, two)
+    ]
+    ledger.post(bob.compose([Output(one.address, 50_000), Output(two.address, 50_000)], messages))
+    ledger.settle()
+    first, second = sorted((one, two), key=lambda channel: channel.address)
+    assert first.responses()[0]["open"] == 1
+    assert second.responses() == [{"bounced": True}]
+    assert agent_balance(second) < 10_000
 
 
 def test_initiator_can_steal_with_a_proof_against_himself(ledger: Ledger, channel: TestChannel, alice: Actor) -> None:

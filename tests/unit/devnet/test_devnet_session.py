@@ -241,6 +241,7 @@ def test_faucet_pays_on_request(hub: Hub, client: Client, alice: Actor) -> None:
         ("devnet/issue", {"cap": 10**16}),
         ("devnet/skip_time", {"seconds": -1}),
         ("devnet/skip_time", {"seconds": "1"}),
+        ("devnet/skip_time", {"seconds": 1, "agents_only": "yes"}),
         ("devnet/skip_time", {"seconds": True}),
     ],
 )
