@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import random
@@ -119,6 +120,19 @@ async def test_the_limit_of_an_asset_is_exact_when_many_channels_race_for_it(
     async with administrator(database_url) as conn:
         used = await conn.fetchval("SELECT sum(unconfirmed_used) FROM channels")
     assert 1000 - 7 < used <= 1000
+
+
+async def test_the_last_of_an_assets_allowance_goes_to_one_of_two_channels(worker: Worker, database_url: str) -> None:
+    assets = [base64.b64encode(bytes([number]) * 32).decode() for number in range(15)]
+    rules = AcceptanceRules(dict.fromkeys(assets, UnconfirmedLimits(10, 10, 0)), watcher_max_silence_s=60)
+    async with acceptor(database_url, rules) as one, acceptor(database_url, rules) as other:
+        for asset in assets:
+            payers = [Payer(payer_key(number), asset=asset, salt=asset) for number in range(2)]
+            for payer in payers:
+                await worker.insert(payer)
+                await worker.see_unit(payer, amount=5000)
+            outcomes = await asyncio.gather(submit(one, payers[0], 7, 7), submit(other, payers[1], 7, 7))
+            assert len(receipts(outcomes)) == 1
 
 
 async def test_r06_no_receipt_is_worth_more_than_the_claim_a_closing_takes(
