@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def port(settings: Settings, worker: Worker) -> AsyncIterator[int]:
     await worker.open(Payer())
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=1)
+    )
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
         while not server.started:  # noqa: ASYNC110 - the server rings no bell
