@@ -63,12 +63,14 @@ class PayerOptions:
     """What is rarely changed. Times in seconds.
 
     `confirm_margin_s`: how long after the channel's timeout our closing is confirmed; the agent's clock runs late.
+    `ready_wait_s`: how long the first payment of a period waits for the peer to see the deposit.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     request_timeout_s: float = REQUEST_TIMEOUT_S
     hub_timeout_s: float = 30.0
     confirm_margin_s: float = 30.0
+    ready_wait_s: float = 15.0
 
 
 class Payer:
@@ -170,6 +172,7 @@ class Payer:
                     wallet=wallet,
                     clock=clock,
                     random_bytes=random_bytes,
+                    ready_wait_s=chosen.ready_wait_s,
                 ),
                 settler=Settler(
                     book=book,
@@ -239,8 +242,8 @@ class Payer:
     async def pay(self, target: str, amount: int, *, message: JsonValue = None, asset: str = BASE) -> Receipt:
         """Pay through a channel, given by its address or by its receiver's URL (and then by asset).
 
-        Safe to call concurrently. Raises UnknownChannelError, ChannelError (nothing was signed), PaymentRefusedError,
-        PaymentUncertainError; after the last two `resend` may be called with their `payment_id`.
+        Safe to call concurrently. After PaymentRefusedError and PaymentUncertainError `resend` may be called with their
+        `payment_id`; after any other error nothing was signed. See `PaymentDesk.pay`.
         """
         aa_address = self._channel_to(target, amount, asset) if "://" in target else target
         return await self._desk.pay(aa_address, amount, message)

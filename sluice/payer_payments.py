@@ -4,12 +4,14 @@
         │ no answer: PaymentUncertainError, still signed, can be sent again at any time
         └ an error: refused, PaymentRefusedError; the peer may hold the package, so it can be sent again all the same
 
-An amount once signed stays counted in its period, whatever the peer answered: he may hold the package. At the closing
-of the channel he gets no more than the packages he can show.
+Before the first payment of a period the peer is asked whether it is ready: it may see the deposit a little later than
+we do, and a package that it refuses would still count. For an amount once signed stays counted in its period, whatever
+the peer answered: he may hold the package. At the closing of the channel he gets no more than the packages he can show.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from sluice.payer_store import PayerStore, PaymentState, StoredChannel, StoredPayment
     from sluice.payer_wallet import PayerWallet
 
+READY_PAUSE_S = 0.1
+LONGEST_READY_PAUSE_S = 1.0
 MAX_MESSAGE_BYTES = 32_768
 """A receiver takes requests of up to 64 KiB."""
 TAG_BYTES = 30
@@ -78,6 +82,7 @@ class PaymentDesk:
         wallet: PayerWallet,
         clock: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        ready_wait_s: float,
     ) -> None:
         self._book = book
         self._store = store
@@ -86,16 +91,24 @@ class PaymentDesk:
         self._wallet = wallet
         self._clock = clock
         self._random_bytes = random_bytes
+        self._ready_wait_s = ready_wait_s
+        self._ready: dict[str, int] = {}
+        self._asking = asyncio.Lock()
 
     async def pay(self, aa_address: str, amount: int, message: JsonValue = None) -> Receipt:
         """Sign one payment, store it, send it. `message` is JSON for the peer's application.
 
-        Raises ChannelError (nothing was signed), PayerError `invalid_message` (likewise), PaymentRefusedError,
-        PaymentUncertainError.
+        Nothing was signed when it raises ChannelError, UnknownChannelError, PeerUnreachableError or PayerError
+        (`invalid_message`, `peer_not_ready`). Raises also PaymentRefusedError and PaymentUncertainError.
         """
         text = _message_text(message)
         now_s = self._clock()
         peer_is_closing = self._wallet.is_peer_closing(aa_address)
+        if self._ready.get(aa_address) != self._book[aa_address].state.current_period:
+            pending = await self._store.run(lambda db: payer_store.pending_deposits(db, aa_address))
+            state = self._book[aa_address].state
+            create_payment(state, amount, pending_deposits=pending, peer_is_closing=peer_is_closing)
+            await self._await_ready(aa_address)
 
         def work(connection: sqlite3.Connection, channel: StoredChannel) -> tuple[StoredChannel, StoredPayment]:
             pending = payer_store.pending_deposits(connection, aa_address)
@@ -120,6 +133,37 @@ class PaymentDesk:
             Payment(item.id, item.aa_address, item.period, item.payment_amount, item.amount_spent, item.state)
             for item in found
         )
+
+    async def _await_ready(self, aa_address: str) -> None:
+        """Ask the peer until it could take a payment. Raises PayerError `peer_not_ready`, PeerUnreachableError."""
+        async with self._asking:
+            period = self._book[aa_address].state.current_period
+            deadline_s = asyncio.get_running_loop().time() + self._ready_wait_s
+            pause_s = READY_PAUSE_S
+            while self._ready.get(aa_address) != period:
+                answer = await self._peers.ask(self._book[aa_address].peer_url, lambda: self._is_ready_body(aa_address))
+                if answer.error is None and answer.response is True:
+                    self._ready[aa_address] = period
+                elif answer.code == "unknown_channel":
+                    await self._announce(aa_address)  # the packages will tell what the peer has forgotten
+                    self._ready[aa_address] = period
+                elif asyncio.get_running_loop().time() + pause_s > deadline_s:
+                    raise PayerError("peer_not_ready", f"the peer takes no payments yet: {answer.error}")
+                else:
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(LONGEST_READY_PAUSE_S, 2 * pause_s)
+
+    def _is_ready_body(self, aa_address: str) -> bytes:
+        request = {
+            "command": "is_ready",
+            "params": {"aa_address": aa_address},
+            "tag": self._random_bytes(TAG_BYTES).hex(),
+            "timestamp": int(self._clock() * 1000),
+        }
+        return json.dumps(request).encode()
+
+    async def _announce(self, aa_address: str) -> None:
+        await self._book.change(aa_address, lambda _, channel: (replace(channel, is_known_by_peer=False), None))
 
     async def _deliver(self, payment: StoredPayment) -> Receipt:
         def body() -> bytes:

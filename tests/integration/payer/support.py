@@ -41,7 +41,10 @@ class Fault:
 
 
 class Receiver:
-    """Credits every package once. `bodies` are the raw requests in order of arrival."""
+    """Credits every package once. `bodies` are the raw requests in order of arrival.
+
+    `faults` and `refusals` come in turn on `create_channel` and `pay`, `readiness` on `is_ready`; then all goes well.
+    """
 
     def __init__(self, key: KeyPair) -> None:
         self.key = key
@@ -51,7 +54,7 @@ class Receiver:
         self.claims: dict[str, dict[str, Any]] = {}
         self.faults: deque[Fault | None] = deque()
         self.refusals: deque[dict[str, Any]] = deque()
-        self.arrived = asyncio.Semaphore(0)
+        self.readiness: deque[dict[str, Any]] = deque()
         self.address_a: str | None = None
         """What `create_channel` answers as our address, to lie."""
 
@@ -72,7 +75,8 @@ class Receiver:
     async def post(self, request: Request) -> Response:
         body = await request.body()
         self.bodies.append(body)
-        self.arrived.release()
+        if json.loads(body)["command"] == "is_ready":
+            return JSONResponse(self.readiness.popleft() if self.readiness else {"response": True})
         fault = self.faults.popleft() if self.faults else None
         if fault is None:
             return JSONResponse(self._act(json.loads(body)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from shared.channels.errors import InsufficientFundsError, InvalidAmountError, NotPayableError
 from shared.obyte.composing import Output, data_message
 from sluice.payer_errors import ChannelView, PayerError, PaymentRefusedError, PaymentUncertainError, UnknownChannelError
+from tests.integration.payer.conftest import OPTIONS
 from tests.integration.payer.support import BOUND_S, Fault, eventually
 
 if TYPE_CHECKING:
@@ -129,7 +131,7 @@ async def test_b05_a_package_is_on_the_disk_before_it_leaves(world: World) -> No
         async def crash(*_: Any) -> None:
             raise asyncio.CancelledError
 
-        payer._desk._peers.ask = crash  # type: ignore[method-assign, assignment]
+        payer._desk._deliver = crash  # type: ignore[method-assign, assignment]
         with pytest.raises(asyncio.CancelledError):
             await channel.pay(700)
     assert world.receiver.packages == []
@@ -180,6 +182,35 @@ async def test_a_receiver_that_forgot_the_channel_is_told_its_parameters(world: 
     announced = [package["signed_message"].get("channel_parameters") for package in world.receiver.packages]
     terms = {"address": payer.address, "asset": "base", "timeout": 900, "version": "1.1", "salt": "abc"}
     assert announced == [None, terms, None]
+
+
+async def test_the_peer_is_asked_once_a_period_whether_it_is_ready_before_anything_is_signed(world: World) -> None:
+    world.receiver.readiness.extend([{"error": "AA definition was not published", "code": "x"}] * 2)
+    async with world.payer() as payer:
+        channel = await world.open_channel(payer)
+        await asyncio.gather(*(channel.pay(1) for _ in range(5)))
+        await channel.pay(1)
+    assert world.receiver.commands == ["create_channel", "is_ready", "is_ready", "is_ready", *["pay"] * 6]
+
+
+async def test_for_a_peer_that_is_not_ready_nothing_is_signed(world: World) -> None:
+    world.receiver.readiness.extend([{"error": "not ready", "response": False}] * 20)
+    async with world.payer(options=replace(OPTIONS, ready_wait_s=0.2)) as payer:
+        channel = await world.open_channel(payer)
+        with pytest.raises(PayerError, match="not ready") as refused:
+            await channel.pay(1)
+        assert refused.value.code == "peer_not_ready"
+        assert channel.state.spent_by_me == 0
+        assert await payer.payments() == ()
+
+
+async def test_a_peer_that_forgot_the_channel_is_told_with_the_first_package(world: World) -> None:
+    world.receiver.readiness.append({"error": "aa address not known", "code": "unknown_channel"})
+    async with world.payer() as payer:
+        channel = await world.open_channel(payer)
+        await channel.pay(1)
+    [package] = world.receiver.packages
+    assert package["signed_message"]["channel_parameters"]["address"] == payer.address
 
 
 async def test_concurrent_payments_each_count_once(world: World) -> None:

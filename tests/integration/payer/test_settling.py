@@ -99,6 +99,7 @@ async def test_a_peer_that_hides_what_it_owes_us_loses_the_channel(world: World)
 async def test_after_the_order_to_close_nothing_more_is_signed(world: World) -> None:
     async with world.payer() as payer:
         channel = await world.open_channel(payer)
+        await channel.pay(10)
         results = await asyncio.gather(
             channel.pay(10), channel.close(), channel.pay(10), channel.pay(10), return_exceptions=True
         )
