@@ -56,8 +56,6 @@ FIELDS = [
 ]
 
 LEDGER = Ledger(seed=b"hostile")
-ACTOR = Actor(LEDGER, 1)
-ACTOR.fund(10**12)
 
 values = st.recursive(
     st.none()
@@ -86,21 +84,24 @@ def test_nothing_a_stranger_says_breaks_the_hub(subject: str, body: Any) -> None
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_no_mutilated_unit_breaks_the_hub_or_makes_money(data: st.DataObject) -> None:
-    records = LEDGER.state.dag.records
-    unit = ACTOR.compose([Output(BASE_AGENT, 1_000)])["unit"]
+    ledger = Ledger(seed=b"hostile", clock=lambda: 1_700_000_000.0)
+    actor = Actor(ledger, 1)
+    actor.fund()
+    records = ledger.state.dag.records
+    unit = actor.compose([Output(BASE_AGENT, 1_000)])["unit"]
     for _ in range(data.draw(st.integers(1, 3))):
         _mutilate(unit, data)
     with contextlib.suppress(ObyteError, LookupError, TypeError, ValueError, AttributeError, StopIteration):
-        unit = ACTOR.resigned(unit, fees=False)["unit"]
+        unit = actor.resigned(unit, fees=False)["unit"]
     before = set(records)
-    Hub(LEDGER).connect().ask("post_joint", {"unit": unit})
+    Hub(ledger).connect().ask("post_joint", {"unit": unit})
     for unit_hash in records.keys() - before:
         accepted: Any = records[unit_hash].unit
         payload = accepted["messages"][0]["payload"]
-        spent = [LEDGER.state.outputs.get(Outpoint(**coin)) for coin in payload["inputs"]]
+        spent = [ledger.state.outputs.get(Outpoint(**coin)) for coin in payload["inputs"]]
         paid = sum(output["amount"] for output in payload["outputs"]) + sum(accepted.get(fee, 0) for fee in FEES)
         assert sum(coin.amount for coin in spent if coin) == paid
-    LEDGER.settle()
+    ledger.settle()
 
 
 def _mutilate(unit: dict[str, Any], data: st.DataObject) -> None:
