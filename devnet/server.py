@@ -36,8 +36,7 @@ class Devnet:
     """A local ledger that speaks the hub's protocol on `ws://host:port`.
 
     `stabilise_after_s` is how long after its arrival a unit can be proven stable to a light client. `port` 0 takes a
-    free one. `clock` returns seconds since 1970; `seed` makes keys reproducible. All state is in memory and gone after
-    `stop`.
+    free one. `clock` returns seconds since 1970; `seed` makes keys reproducible. All state is in memory, in `ledger`.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Devnet:
         return self.ledger.state.system_vars.op_list
 
     async def start(self) -> None:
-        """Listen and let time run. Raises OSError when the port is taken."""
+        """Listen and let time run; after `stop` on the same port and with the same ledger. Raises OSError."""
         self._server = await serve(
             self._serve,
             self._host,
@@ -96,18 +95,20 @@ class Devnet:
             close_timeout=1,
             compression=None,
         )
+        self._port = self.port
         self._provider = asyncio.create_task(self._provide())
         self._provider.add_done_callback(_report_failure)
 
     async def stop(self) -> None:
-        """Close every connection and forget the ledger."""
+        """Close every connection. Raises what the order provider failed of, if it did."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+            self._server = None
         if self._provider is not None:
             self._provider.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._provider
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
 
     async def __aenter__(self) -> Self:
         await self.start()

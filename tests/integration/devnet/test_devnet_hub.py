@@ -197,6 +197,22 @@ async def test_cut_connections_are_gone_and_can_be_made_again(devnet: Devnet) ->
     await again.hub.close()
 
 
+async def test_hub_comes_back_where_it_was_and_with_what_it_had(devnet: Devnet) -> None:
+    wallet = await LightWallet.open(devnet, 1)
+    await wallet.hub.request("devnet/fund", {"address": wallet.address, "amount": 5_000})
+    url = devnet.url
+    await devnet.stop()
+    await wallet.hub.wait_closed()
+    await wallet.hub.close()
+    with pytest.raises(HubClosedError):
+        await LightWallet.open(devnet, 1)
+    await devnet.start()
+    assert devnet.url == url
+    again = await LightWallet.open(devnet, 1)
+    await again.until(lambda proven: proven.units and proven.units[0].is_stable)
+    await again.hub.close()
+
+
 async def test_skipped_time_is_in_the_next_units(devnet: Devnet) -> None:
     async with HubClient(devnet.url, DEVNET) as hub:
         before = devnet.ledger.now_s()
