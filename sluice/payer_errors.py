@@ -24,8 +24,8 @@ class UnknownChannelError(PayerError):
 class ChannelOpeningError(PayerError):
     """A channel was not opened, and no money has left for it nor ever will.
 
-    Codes: `invalid_deposit`, `invalid_salt`, `salt_in_use`, `invalid_url`, `peer_unreachable`, `peer_refused`,
-    `invalid_peer_answer`, `funding_refused`.
+    Codes: `invalid_url`, `invalid_deposit`, `invalid_asset`, `invalid_timeout`, `invalid_salt`, `salt_in_use`,
+    `peer_unreachable`, `peer_refused`, `invalid_peer_answer`, `funding_refused`.
     """
 
 
@@ -39,7 +39,7 @@ class PeerUnreachableError(PayerError):
 class LedgerError(PayerError):
     """A unit could not be brought to the ledger.
 
-    Codes: `not_connected` (no hub in time), `unit_refused`, `double_spend`, `bounced`, `timeout`.
+    Codes: `not_connected` (no hub in time), `unit_refused`, `double_spend`, `bounced`, `withdrawn`, `timeout`.
     """
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 AGENT_VERSION = "1.1"
 DEFAULT_TIMEOUT_S = 1_000
+MAX_TIMEOUT_S = 2**31
 SALT_BYTES = 25
 MAX_SALT_CHARACTERS = 50
 TAG_BYTES = 30
@@ -70,6 +71,8 @@ class ChannelOpener:
         """
         base_url = _base_url(url)
         _check_amount(deposit, asset)
+        if type(timeout_s) is not int or not 1 <= timeout_s <= MAX_TIMEOUT_S:
+            raise ChannelOpeningError("invalid_timeout", f"timeout_s must be an integer from 1 to {MAX_TIMEOUT_S}")
         if salt is not None and not 1 <= len(salt) <= MAX_SALT_CHARACTERS:
             raise ChannelOpeningError("invalid_salt", f"salt must have 1 to {MAX_SALT_CHARACTERS} characters")
         async with self._lock:

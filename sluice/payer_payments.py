@@ -197,8 +197,10 @@ class PaymentDesk:
 
         def work(connection: sqlite3.Connection, channel: StoredChannel) -> tuple[StoredChannel, None]:
             payer_store.settle_payment(connection, payment.id, state, text)
-            # A peer that lost the channel is told its parameters with the next packages.
-            return replace(channel, is_known_by_peer=answer.code != "unknown_channel"), None
+            if state == "accepted" or answer.code == "unknown_channel":
+                # A peer that lost the channel is told its parameters with the next packages.
+                return replace(channel, is_known_by_peer=state == "accepted"), None
+            return channel, None
 
         await self._book.change(payment.aa_address, work)
 

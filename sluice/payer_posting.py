@@ -191,7 +191,6 @@ class UnitPoster:
             output_addresses=sorted({own, *(payment.address for payment in order.payments)}),
             max_aa_responses=order.max_aa_responses,
             now_s=self._clock(),
-            last_seen_mci=0,
         )
         if coins is None:
             settled_before_s = None if self._network.name == "devnet" else self._clock() - AGENT_COIN_AGE_S

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from shared.channels.model import Channel, Status
 from sluice.payer_errors import PayerError, WalletError
+from sluice.payer_schema import SCHEMA, SCHEMA_VERSION
 from sluice.payer_signing import ChannelTerms, SignedPayment
 
 if TYPE_CHECKING:
@@ -32,74 +33,7 @@ Purpose: TypeAlias = Literal["open", "deposit", "close", "confirm", "fraud_proof
 UnitState: TypeAlias = Literal["composed", "posted", "done", "bounced", "failed", "replaced"]
 """`composed`: journaled, perhaps posted. `posted`: a hub has it. `done`: the agent has answered it."""
 
-SCHEMA_VERSION = 1
 _ON_ITS_WAY = "('composed', 'posted')"
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE channels (
-  aa_address TEXT PRIMARY KEY,
-  peer_url TEXT NOT NULL,
-  is_known_by_peer INTEGER NOT NULL CHECK (is_known_by_peer IN (0, 1)),
-  salt TEXT,
-  version TEXT NOT NULL,
-  own_address TEXT NOT NULL,
-  peer_address TEXT NOT NULL,
-  asset TEXT NOT NULL,
-  timeout_s INTEGER NOT NULL CHECK (timeout_s > 0),
-  status TEXT NOT NULL,
-  period INTEGER NOT NULL CHECK (period >= 0),
-  deposited_by_peer INTEGER NOT NULL CHECK (deposited_by_peer >= 0),
-  deposited_by_me INTEGER NOT NULL CHECK (deposited_by_me >= 0),
-  spent_by_peer INTEGER NOT NULL CHECK (spent_by_peer >= 0),
-  spent_by_me INTEGER NOT NULL CHECK (spent_by_me >= 0),
-  credit INTEGER NOT NULL CHECK (credit BETWEEN 0 AND spent_by_peer),
-  claim TEXT,
-  period_closed_by_me INTEGER NOT NULL CHECK (period_closed_by_me >= 0),
-  close_started_at_s INTEGER,
-  claimed_by_peer INTEGER,
-  last_event_id INTEGER NOT NULL CHECK (last_event_id >= 0),
-  definition_confirmed INTEGER NOT NULL CHECK (definition_confirmed IN (0, 1)),
-  created_at_s REAL NOT NULL,
-  UNIQUE (peer_url, salt)
-) STRICT;
-CREATE TABLE payments (
-  id INTEGER PRIMARY KEY,
-  aa_address TEXT NOT NULL REFERENCES channels,
-  period INTEGER NOT NULL CHECK (period > 0),
-  payment_amount INTEGER NOT NULL CHECK (payment_amount > 0),
-  amount_spent INTEGER NOT NULL CHECK (amount_spent >= payment_amount),
-  package TEXT NOT NULL,
-  message TEXT,
-  state TEXT NOT NULL CHECK (state IN ('signed', 'accepted', 'refused')),
-  answer TEXT,
-  created_at_s REAL NOT NULL,
-  UNIQUE (aa_address, period, amount_spent)
-) STRICT;
-CREATE TABLE journal (
-  unit TEXT PRIMARY KEY,
-  purpose TEXT NOT NULL CHECK (purpose IN ('open', 'deposit', 'close', 'confirm', 'fraud_proof')),
-  aa_address TEXT NOT NULL REFERENCES channels,
-  period INTEGER NOT NULL,
-  amount INTEGER NOT NULL CHECK (amount >= 0),
-  joint TEXT NOT NULL,
-  state TEXT NOT NULL CHECK (state IN ('composed', 'posted', 'done', 'bounced', 'failed', 'replaced')),
-  reason TEXT,
-  created_at_s REAL NOT NULL
-) STRICT;
-CREATE INDEX journal_on_its_way ON journal (aa_address) WHERE state IN ('composed', 'posted');
-CREATE TABLE units (
-  unit TEXT PRIMARY KEY,
-  content TEXT NOT NULL,
-  is_nonserial INTEGER NOT NULL CHECK (is_nonserial IN (0, 1)),
-  mci INTEGER
-) STRICT;
-CREATE TABLE settlements (
-  aa_address TEXT NOT NULL REFERENCES channels,
-  period INTEGER NOT NULL,
-  summary TEXT NOT NULL,
-  PRIMARY KEY (aa_address, period)
-) STRICT;
-"""
 _STATE_FIELDS = tuple(item.name for item in fields(Channel))
 
 
@@ -175,10 +109,6 @@ class PayerStore:
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` in one transaction and return its result once that is committed. Whatever it raises undoes all."""
         return await asyncio.wrap_future(self._thread.submit(_in_transaction, self._connection, work))
-
-    def run_now(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do the same while starting or stopping, where waiting hurts nobody."""
-        return self._thread.submit(_in_transaction, self._connection, work).result()
 
     def close(self) -> None:
         """Finish what is under way and close the file."""
@@ -378,7 +308,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise WalletError("newer_store", "this payer's home was made by a newer version")
     if version < SCHEMA_VERSION:
-        connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
     return connection
 
 

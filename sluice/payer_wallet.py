@@ -22,7 +22,7 @@ from shared.channels.errors import ContradictoryEventError, EventGapError
 from shared.channels.ledger import Closed, Meaning
 from shared.obyte import units
 from shared.obyte.coins import CoinSet
-from shared.obyte.errors import HistoryProofError, HubError, ObyteError
+from shared.obyte.errors import ObyteError
 from shared.obyte.history import ProvenHistory, ProvenUnit, prove_history
 from shared.obyte.hub_errors import HubAnswerError
 from sluice import payer_store
@@ -144,8 +144,10 @@ class PayerWallet:
                 pause_s = 0.25
                 await in_step(client)
                 await self._follow(client, in_step)
-            except (HubError, HistoryProofError) as error:
+            except ObyteError as error:
                 logger.warning("payer_hub_lost", hub=client.url, code=error.code, reason=str(error))
+            except Exception:  # a full disk, for example: the wallet must come back when that is over
+                logger.exception("payer_wallet_failed", hub=client.url)
             finally:
                 self._in_step.clear()
                 self._client = None

@@ -192,7 +192,8 @@ class HubClient(LightRequests):
         except ConnectionClosed as error:
             if error.sent is not None and error.sent.code == _MESSAGE_TOO_BIG:
                 reason = HubClosedError("frame_too_large", "the hub sent a frame over the limit")
-        self._finish(reason)
+        finally:
+            self._finish(reason)
         with contextlib.suppress(WebSocketException, OSError):
             await self._socket.close()
 

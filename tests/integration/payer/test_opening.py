@@ -160,6 +160,8 @@ async def test_a_peer_that_refuses_gets_nothing(world: World) -> None:
         ("http://x/", 10_000, {}, "invalid_deposit"),
         ("http://x/", True, {}, "invalid_deposit"),
         ("http://x/", 500_000, {"asset": "gold"}, "invalid_asset"),
+        ("http://x/", 500_000, {"timeout_s": 0}, "invalid_timeout"),
+        ("http://x/", 500_000, {"timeout_s": 2**40}, "invalid_timeout"),
         ("http://x/", 500_000, {"salt": ""}, "invalid_salt"),
         ("http://x/", 500_000, {"salt": "x" * 51}, "invalid_salt"),
     ],

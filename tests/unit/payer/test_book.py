@@ -146,13 +146,13 @@ def test_a_database_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
 
 
 async def test_deposits_on_their_way_are_counted_until_they_are_answered(store: PayerStore, book: ChannelBook) -> None:
-    def pending() -> int:
-        return store.run_now(lambda connection: payer_store.pending_deposits(connection, "AA"))
+    async def pending() -> int:
+        return await store.run(lambda connection: payer_store.pending_deposits(connection, "AA"))
 
     assert book["AA"].state.deposited_by_me == 0
-    assert pending() == 1000
+    assert await pending() == 1000
     await store.run(lambda connection: payer_store.set_unit_state(connection, "unit", "posted"))
-    assert pending() == 1000
+    assert await pending() == 1000
     await store.run(lambda connection: payer_store.set_unit_state(connection, "unit", "done"))
-    assert pending() == 0
+    assert await pending() == 0
     assert await store.run(lambda connection: payer_store.set_unit_state(connection, "unit", "failed")) is None
