@@ -103,8 +103,6 @@ class Settings(BaseSettings):
     """Longest timeout of a channel that a peer may open with us."""
     default_channel_timeout_s: Seconds = 1000
     """Timeout of the channels we open."""
-    max_channels_per_peer: Annotated[int, Field(ge=1, le=1_000_000), Unit("channels")] = 100
-    """Channels one payer address may have open with us at a time."""
     max_unfunded_channels_per_peer: Annotated[int, Field(ge=1, le=1_000_000), Unit("channels")] = 20
     """Channels one payer address may have with us that never saw a deposit; more are refused."""
     max_unfunded_channels: Annotated[int, Field(ge=1, le=10_000_000), Unit("channels")] = 10_000
