@@ -55,6 +55,7 @@ class FrontServer(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
         self._settings = settings
         self._options = options
+        configure_logging(settings)
         super().__init__()
 
     def load_config(self) -> None:
@@ -74,8 +75,9 @@ def gunicorn_options(
 
     `binds`: each `host:port`, `unix:/path` or `fd://N`; none means the address of the settings.
     """
+    host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
     return {
-        "bind": list(binds) or [f"{settings.bind_host}:{settings.port}"],
+        "bind": list(binds) or [f"{host}:{settings.port}"],
         "workers": workers,
         "reuse_port": reuse_port,
         "worker_class": FrontWorker,
@@ -92,5 +94,4 @@ def gunicorn_options(
 
 def serve(settings: Settings, *, binds: Sequence[str] = (), workers: int = 1, reuse_port: bool = False) -> None:
     """Run the front until it is told to stop. Options as in `gunicorn_options`."""
-    configure_logging(settings)
     FrontServer(settings, gunicorn_options(settings, binds=binds, workers=workers, reuse_port=reuse_port)).run()

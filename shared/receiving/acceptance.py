@@ -156,7 +156,10 @@ class Acceptor:
             except DatabaseUnavailableError:
                 _fail(part, database_unavailable())
             except Exception as error:  # noqa: BLE001 - reported to the one it belongs to
-                _fail(part, error)
+                if len(part) > 1:
+                    await self._accept_apart([[submission] for submission in part])
+                else:
+                    _fail(part, error)
 
         await asyncio.gather(*map(retry, parts))
 
@@ -232,7 +235,8 @@ def _answer(
         return
     match outcome:
         case Credited(key=key, duplicate=duplicate):
-            answer.set_result(replace(receipts[key], duplicate=duplicate))
+            receipt = receipts[key]
+            answer.set_result(replace(receipt, duplicate=True) if duplicate else receipt)
         case WatcherSilent():
             answer.set_exception(UnavailableError("watcher_silent", _WATCHER_SILENT, retry_after_s=5))
         case Refusal():

@@ -274,3 +274,22 @@ async def test_a_batch_takes_no_more_than_its_limit(worker: Worker, database_url
         sizes = await conn.fetch("SELECT count(*) FROM payments GROUP BY accepted_at")
     assert max(row[0] for row in sizes) == 7
     assert len(sizes) == 5
+
+
+async def test_r04_a_bad_package_beside_a_held_lock_still_fails_alone(worker: Worker, database_url: str) -> None:
+    frozen, payer = Payer(), Payer(payer_key(2))
+    await worker.open(frozen)
+    await worker.open(payer)
+    async with administrator(database_url) as conn:
+        await conn.execute("ALTER TABLE payments ADD CHECK (payment_amount <> 13)")
+    async with acceptor(database_url, lock_s=0.2) as front, worker.database.transaction() as conn:
+        await channels.lock_one(conn, frozen.channel)
+        stuck, poisoned, good = await asyncio.gather(
+            submit(front, frozen, 10, 10),
+            submit(front, payer, 13, 13),
+            submit(front, payer, 20, 7),
+            return_exceptions=True,
+        )
+    assert isinstance(stuck, UnavailableError)
+    assert isinstance(poisoned, StoreError)
+    assert isinstance(good, Receipt)
