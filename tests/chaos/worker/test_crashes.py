@@ -9,6 +9,7 @@ import pytest
 
 from shared.channels.model import Channel, Status
 from shared.obyte.hub_client import HubClient
+from shared.obyte.hub_errors import HubTimeoutError
 from shared.store import commands, journal, lease
 from tests.integration.worker.support import BOUND_S, Crash
 from worker.wallet import Wallet
@@ -136,3 +137,29 @@ async def test_b08_a_unit_that_the_hub_has_lost_is_posted_again_as_it_was(
         await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
     assert set(swallowed) == {command.result["unit"]}
     assert world.triggers(peer, "close") == [command.result["unit"]]
+
+
+async def test_b08_while_one_unit_is_in_doubt_no_other_is_made(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[str] = []
+    post = HubClient.post_joint
+
+    async def lose_the_first(client: HubClient, joint: Any) -> None:
+        if not lost:
+            lost.append(joint["unit"]["unit"])
+            raise HubTimeoutError("post_joint", 0)
+        await post(client, joint)
+
+    one, two = await world.peer(1), await world.peer(2)
+    async with world.running():
+        await world.open(one)
+        await world.open(two)
+    await world.order_close(one, "1")
+    await world.order_close(two, "2")
+    monkeypatch.setattr(HubClient, "post_joint", lose_the_first)
+    async with world.running():
+        for peer in (one, two):
+            await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
+    for peer in (one, two):
+        [entry] = await world.journal(peer)
+        assert (entry.state, entry.error) == ("stable", None)
+    assert lost[0] in world.triggers(one, "close") + world.triggers(two, "close")

@@ -16,7 +16,7 @@ from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
 from shared.store import instance
-from tests.integration.worker.support import Cable, eventually
+from tests.integration.worker.support import Cable, eventually, hide_unit
 
 if TYPE_CHECKING:
     from tests.integration.worker.support import World
@@ -172,3 +172,28 @@ async def test_a_deposit_that_the_hub_invents_counts_for_nothing(world: World, m
         assert real
         assert len(forged) > 1
         assert await world.units_of_peer(peer) == ()
+
+
+async def test_a_hub_that_hides_an_event_is_not_followed_until_it_tells_all(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = await world.peer()
+    peer.deposit(300_000, publish=True)
+    await world.devnet.stabilise()
+    peer.deposit(40_000)
+    await world.devnet.stabilise()
+    first, _ = [record.hash for record in world.devnet.ledger.state.dag.records.values() if record.is_agent]
+    hide_unit(monkeypatch, first)
+    async with world.running():
+
+        async def is_told_off() -> bool:
+            return any("hub_withholds" in str(record.msg) for record in caplog.records)
+
+        await eventually(is_told_off, "a warning")
+        assert (await world.channel(peer)).last_event_id == 0
+        async with world.database.connection() as conn:
+            known = await instance.read(conn)
+        assert known is not None
+        assert known.watcher_age_s is None
+        monkeypatch.undo()
+        await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")

@@ -15,6 +15,7 @@ from shared.bus import Bus
 from shared.obyte.agents import MIN_AGENT_BYTES, channel_address, channel_definition
 from shared.obyte.coins import BASE, Coin
 from shared.obyte.composing import Output, Parents, compose, data_message, definition_message
+from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
 from shared.obyte.signed_messages import sign_message
@@ -30,6 +31,8 @@ from worker.watcher import WatcherPace
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+
+    import pytest
 
     from devnet.parents import ParentsOffer
     from devnet.server import Devnet
@@ -67,6 +70,21 @@ async def eventually(check: Callable[[], Awaitable[Any]], what: str, *, bound_s:
                 await asyncio.sleep(0.02)
             return answer
     raise AssertionError(f"it never came: {what}")
+
+
+def hide_unit(monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
+    """Let the hub behave as if it had never heard of a unit."""
+    honest = HubClient.get_history
+
+    async def withhold(client: HubClient, **params: Any) -> Any:
+        answer = await honest(client, **params)
+        if isinstance(answer, dict) and "joints" in answer:
+            answer["joints"] = [joint for joint in answer["joints"] if joint["unit"]["unit"] != unit]
+            answer["aa_responses"] = [r for r in answer.get("aa_responses", []) if r["trigger_unit"] != unit]
+            return answer if answer["joints"] else {}
+        return answer
+
+    monkeypatch.setattr(HubClient, "get_history", withhold)
 
 
 class Crash:

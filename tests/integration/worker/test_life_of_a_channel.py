@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from shared.channels.model import Status
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.integration.worker.support import World
 
 
-async def test_a_channel_lives_from_deposit_to_payout(world: World) -> None:
+async def test_a_channel_lives_from_deposit_to_payout(world: World, caplog: pytest.LogCaptureFixture) -> None:
     async with world.running():
         peer = await world.peer()
         await world.open(peer, 1_000_000)
@@ -31,3 +34,4 @@ async def test_a_channel_lives_from_deposit_to_payout(world: World) -> None:
     cost = 10_000 + fees["headers_commission"] + fees["payload_commission"] + fees["tps_fee"]
     # The smaller party gets what it is owed and the fixed 10 000 bytes; here that is us.
     assert world.own.balance() == before - cost + 1_500 + 10_000
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -8,6 +8,7 @@ import pytest
 
 from shared.channels.model import Status
 from shared.obyte.composing import Output
+from tests.integration.worker.support import hide_unit
 
 if TYPE_CHECKING:
     from tests.integration.worker.support import World
@@ -101,3 +102,18 @@ async def test_b13_a_unit_whose_author_cannot_be_checked_counts_for_nothing(worl
         peer.deposit(20_000)
         [seen] = await world.until_units(peer, bool)
         assert seen.amount == 20_000
+
+
+async def test_a_unit_that_the_hub_no_longer_knows_is_forgotten_until_it_is_seen_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.running():
+        peer = await world.peer()
+        unit = peer.deposit(80_000, publish=True)
+        [first] = await world.until_units(peer, bool)
+        hide_unit(monkeypatch, unit)
+        await world.until_units(peer, lambda units: not units)
+        monkeypatch.undo()
+        [again] = await world.until_units(peer, bool)
+    assert again.unit == first.unit
+    assert again.first_seen_s > first.first_seen_s
