@@ -48,7 +48,7 @@ def _configuration() -> dict[str, Any]:
         "worker_concurrency": 1,
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": False,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
     }
 
 

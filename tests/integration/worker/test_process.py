@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from shared.bus import Bus, Doorbell
 from shared.channels.model import Status
 from shared.obyte.keys import generate_mnemonic, payment_key
 from shared.obyte.keystore import create_keystore
 from shared.settings import Settings, environment
+from sluice.account import Account
+from sluice.embedded import Redis
+from sluice.home import socket_directory
 from tests.integration.worker import support
 from tests.integration.worker.support import BOUND_S, eventually
 
@@ -160,3 +164,37 @@ async def test_a_frozen_process_loses_the_lease_and_writes_nothing_when_it_wakes
         await world.until(peer, lambda channel: channel.period == 1 and channel.status is Status.CLOSED, "closed")
         assert len(world.triggers(peer, "fraud_proof")) == 1
         assert await until_held(world, by_other_than=holder)
+
+
+@pytest.mark.chaos
+async def test_a_worker_that_loses_redis_works_on_and_hears_again_when_it_is_back(
+    world: World, settings: Settings, tmp_path: Path
+) -> None:
+    own_redis = Redis(socket_directory(tmp_path, Account().owner), tmp_path / "redis.log", Account())
+    url = await asyncio.to_thread(own_redis.start)
+    settings = settings.connected(redis_url=url)
+    assert settings.broker_url is not None
+    doorbell = Doorbell(settings.broker_url)
+    try:
+        with celery_worker(settings) as process:
+            await until_held(world)
+            one, two = await world.peer(1), await world.peer(2)
+            await world.open(one)
+            await world.open(two)
+            await asyncio.to_thread(own_redis.stop)
+            command = await world.until_done(await world.order_close(one, "while it is away"))
+            assert command.error is None
+
+            await asyncio.to_thread(own_redis.start)
+            assert await doorbell.ring("sluice.run_command", await world.order_close(two, "when it is back"))
+            with redis.Redis.from_url(url) as client:
+
+                async def is_heard() -> bool:
+                    return not client.llen("celery")
+
+                await eventually(is_heard, "an empty queue")
+            process.send_signal(signal.SIGTERM)
+            assert await ended(process) == 0
+    finally:
+        await doorbell.close()
+        await asyncio.to_thread(own_redis.stop)
