@@ -229,6 +229,29 @@ def test_last_ball_must_be_stable_for_the_parents(ledger: Ledger, alice: Actor, 
     assert "is not stable in view of your parents" in refusal(ledger, alice.resigned(unit))
 
 
+@pytest.mark.parametrize("behind", [1, 2, 4])
+def test_last_ball_stable_for_us_is_not_stable_for_old_parents(
+    ledger: Ledger, alice: Actor, bob: Actor, behind: int
+) -> None:
+    old = alice.parents()
+    for _ in range(behind):
+        ledger.advance()
+    new = alice.parents()
+    parents = Parents(
+        new.timestamp_s, old.parent_units, new.last_ball, new.last_ball_unit, new.last_ball_mci, new.tps_fee
+    )
+    joint = alice.compose([Output(bob.address, 1_000)], parents=parents)
+    assert "is not stable in view of your parents" in refusal(ledger, joint)
+
+
+def test_fresh_coin_must_be_in_the_past_of_its_spender(ledger: Ledger, alice: Actor, bob: Actor) -> None:
+    parents = bob.parents()
+    paid = alice.pay(bob.address, 500_000)
+    coins = [coin for coin in bob.coins() if coin.unit == paid.hash]
+    joint = bob.compose([Output(alice.address, 1_000)], coins=coins, parents=parents)
+    assert refusal(ledger, joint) == f"input {paid.hash} is not in your genes"
+
+
 def test_last_ball_must_not_retreat(ledger: Ledger, alice: Actor, bob: Actor) -> None:
     unit = alice.compose([Output(bob.address, 1_000)])["unit"]
     genesis = ledger.state.dag.main_chain[0]

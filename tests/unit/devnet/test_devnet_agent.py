@@ -120,6 +120,15 @@ def test_initiator_waits_to_the_second() -> None:
     assert not send(CLOSING, confirm, sender=B, timestamp_s=1_001).bounced
 
 
+@pytest.mark.parametrize(("of_a", "of_b", "fixed"), [(5_000, 5_000, B), (4_999, 5_000, A), (5_001, 5_000, B)])
+def test_poorer_party_gets_the_fixed_output_and_b_when_equal(of_a: int, of_b: int, fixed: str) -> None:
+    state = AgentState("A", 1, 3, of_a, of_b, 0, 0, 1_000)
+    payment = send(state, {"confirm": 1, "period": 1}, sender=B).messages[0]
+    assert isinstance(payment, Payment)
+    amounts = {output.address: output.amount for output in payment.outputs}
+    assert amounts == {A: None, B: None} | {fixed: min(of_a, of_b) + 10_000}
+
+
 def test_fraud_proof_goes_to_whoever_brings_it() -> None:
     for sender in (A, B, OUTSIDER):
         response = send(CLOSING, {"fraud_proof": 1, "sentByPeer": package(amount_spent=11)}, sender=sender)

@@ -185,6 +185,34 @@ def test_agent_books_are_what_it_owns(ledger: Ledger, channel: TestChannel, alic
     assert agent_balance(channel) == owned
 
 
+def test_dust_is_owned_but_never_spent(ledger: Ledger, channel: TestChannel, alice: Actor, carol: Actor) -> None:
+    channel.open()
+    dust = carol.trigger(channel.address, amount=88)
+    ledger.settle()
+    alice.trigger(channel.address, {"close": 1, "period": 1})
+    ledger.settle()
+    alice.trigger(channel.address, {"fraud_proof": 1, "sentByPeer": channel.signed(alice, 1)})
+    ledger.settle()
+    left = {output.outpoint.unit: output.amount for output in ledger.state.outputs.unspent(channel.address)}
+    assert left[dust.hash] == 88
+    assert sum(left.values()) == agent_balance(channel)
+
+
+def test_money_that_is_not_stable_yet_is_not_paid_out(
+    ledger: Ledger, channel: TestChannel, alice: Actor, carol: Actor
+) -> None:
+    channel.open(100_000)
+    alice.trigger(channel.address, {"close": 1, "period": 1})
+    ledger.settle()
+    alice.trigger(channel.address, {"fraud_proof": 1, "sentByPeer": channel.signed(alice, 1)})
+    ledger.advance()
+    late = carol.trigger(channel.address, amount=700_000)
+    before = alice.balance()
+    ledger.advance()
+    assert not late.is_stable
+    assert 0 < alice.balance() - before < 200_000
+
+
 def test_reopening_starts_the_next_period(ledger: Ledger, channel: TestChannel, alice: Actor, bob: Actor) -> None:
     channel.open()
     alice.trigger(channel.address, {"close": 1, "period": 1})

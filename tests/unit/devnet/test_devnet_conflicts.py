@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,7 @@ from devnet.ledger import Ledger, LedgerEvent, UnitsDisputed
 from devnet.parents import offer_parents
 from devnet.proofs import joint_of, prove
 from devnet.state import RejectedError
+from shared.obyte.coins import Coin
 from shared.obyte.composing import Output, Parents
 from tests.devnet_support import Actor, history
 
@@ -100,6 +102,48 @@ def test_next_unit_must_not_leave_a_rival_outside(ledger: Ledger, alice: Actor, 
     assert ledger.is_settled
 
 
+def test_unit_on_one_rival_conflicts_with_the_other(ledger: Ledger, alice: Actor, bob: Actor, carol: Actor) -> None:
+    for _ in range(2):
+        alice.fund(100_000)
+    one, two, third = alice.coins()
+    parents = alice.parents()
+    for coins, payee in (([one], bob), ([two], carol)):
+        rival = ledger.post(
+            alice.compose([Output(payee.address, 1_000)], coins=coins, parents=parents), with_conflicts=True
+        )
+    on_top = replace(parents, parent_units=(rival.hash,))
+    joint = alice.compose([Output(carol.address, 5)], coins=[third], parents=on_top)
+    assert ledger.post(joint, with_conflicts=True).sequence == "temp-bad"
+
+
+def test_rivals_ordered_together_leave_one_winner(ledger: Ledger, alice: Actor, bob: Actor, carol: Actor) -> None:
+    # Someone else's shorter branch takes the main chain, so both rivals fall under one index.
+    dave = Actor(ledger, 4)
+    dave.fund()
+    other = dave.compose([Output(dave.address, 1)])
+    records = post_all(ledger, rivals(alice, bob, carol))
+    parents = bob.parents()
+    for actor, record in zip((bob, carol), records, strict=True):
+        on_top = replace(parents, parent_units=(record.hash,))
+        ledger.post(actor.compose([Output(alice.address, 1)], parents=on_top), with_conflicts=True)
+    ledger.post(other)
+    ledger.settle()
+    assert records[0].mci == records[1].mci
+    winner, loser = sorted(records, key=lambda record: record.hash)
+    assert (winner.sequence, loser.sequence) == ("good", "final-bad")
+
+
+def test_output_of_a_void_unit_cannot_be_spent(ledger: Ledger, alice: Actor, bob: Actor, carol: Actor) -> None:
+    first, second = rivals(alice, bob, carol, amount=500_000)
+    ledger.post(first)
+    ledger.advance()
+    lost = ledger.post(second, with_conflicts=True)
+    coins = [coin for coin in _coins_of(ledger, carol) if coin.unit == lost.hash]
+    ledger.settle()
+    with pytest.raises(RejectedError, match="final-bad"):
+        ledger.post(carol.compose([Output(alice.address, 1)], coins=coins))
+
+
 def test_others_are_not_offered_units_in_doubt_as_parents(
     ledger: Ledger, alice: Actor, bob: Actor, carol: Actor
 ) -> None:
@@ -159,3 +203,11 @@ def test_parents_of_the_past_cannot_outrun_the_present(ledger: Ledger, alice: Ac
     assert record.mci == ledger.state.dag.main_chain[record.mci or 0].mci
     assert not record.is_on_main_chain
     assert history(ledger, bob.address).units[0].is_stable
+
+
+def _coins_of(ledger: Ledger, actor: Actor) -> list[Coin]:
+    """All unspent coins, those in doubt too."""
+    return [
+        Coin(*astuple(output.outpoint), output.address, output.asset, output.amount)
+        for output in ledger.state.outputs.unspent(actor.address)
+    ]
