@@ -56,7 +56,8 @@ def _read_joint(state: LedgerState, joint: JsonValue, now_s: float) -> dict[str,
     try:
         unit: dict[str, Any] = check_unit(joint["unit"], state.network, now_s=now_s)
     except UnitError as error:
-        raise RejectedError(error.text, is_final=error.code != "timestamp_in_future") from None
+        # Not final: a stranger may have spoilt what the unit's hash does not cover, such as a payload.
+        raise RejectedError(error.text, is_final=False) from None
     if "content_hash" in unit:
         raise RejectedError("content_hash allowed only in finished ball", is_final=False)
     if "parent_units" not in unit:
@@ -155,7 +156,7 @@ class _Admission:
         expected = oversize_fee(size, self._state.system_vars.threshold_size)
         found = self._unit.get("oversize_fee", 0)
         if found != expected:
-            raise RejectedError(f"oversize_fee mismatch: expected {expected}, found {found}")
+            raise RejectedError(f"oversize_fee mismatch: expected {expected}, found {found}", is_final=False)
 
     def _count_triggered_agents(self, last_ball: UnitRecord) -> int:
         agents = self._state.agents

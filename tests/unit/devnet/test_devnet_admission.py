@@ -64,10 +64,23 @@ def test_signature_of_another_key_is_refused(ledger: Ledger, alice: Actor, bob: 
 
 
 def test_refused_unit_is_known_bad_afterwards(ledger: Ledger, alice: Actor, bob: Actor) -> None:
-    joint = alice.compose([Output(bob.address, 1_000)])
-    base_payment(joint["unit"])["outputs"][0]["amount"] += 1
+    unit = alice.compose([Output(bob.address, 1_000)])["unit"]
+    base_payment(unit)["outputs"][0]["amount"] += 1
+    joint = alice.resigned(unit)
     refusal(ledger, joint)
     assert refusal(ledger, joint) == "known bad"
+
+
+@pytest.mark.parametrize("field", ["oversize_fee", "headers_commission", "payload"])
+def test_unit_spoilt_by_a_stranger_stays_good(ledger: Ledger, alice: Actor, bob: Actor, field: str) -> None:
+    joint = alice.compose([Output(bob.address, 1_000)])
+    spoilt = copy.deepcopy(joint)
+    if field == "payload":
+        base_payment(spoilt["unit"])["outputs"][0]["amount"] += 1
+    else:
+        spoilt["unit"][field] = 7
+    refusal(ledger, spoilt)
+    ledger.post(joint)
 
 
 def test_money_from_nowhere_is_refused(ledger: Ledger, alice: Actor, bob: Actor) -> None:
