@@ -21,9 +21,9 @@ _PASSPHRASE_BYTES = 32
 
 
 class VaultError(Exception):
-    """The passphrase file cannot be used; the message says what to do."""
+    """There is no wallet, or its passphrase cannot be read; the message says what to do."""
 
-    code = "passphrase_file"
+    code = "vault_unusable"
 
 
 def init_vault(settings: Settings, mnemonic: str | None = None) -> KeyPair:
@@ -43,6 +43,8 @@ def init_vault(settings: Settings, mnemonic: str | None = None) -> KeyPair:
 
 def open_vault(settings: Settings) -> KeyPair:
     """Return the key of the receiver's address. Raises KeystoreError, VaultError, OSError."""
+    if not settings.wallet_file.exists():
+        raise VaultError(f"there is no wallet file at {settings.wallet_file}: make one with `sluice wallet init`")
     return payment_key(open_keystore(settings.wallet_file, read_passphrase(settings.wallet_passphrase_file)))
 
 

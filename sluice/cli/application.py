@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -47,8 +46,7 @@ def _root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    # Until a command sets up logging in its own way, libraries keep to themselves.
-    logging.getLogger().addHandler(logging.NullHandler())
+    """Read the options that come before a command."""
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -7,8 +8,11 @@ import socket
 from typing import TYPE_CHECKING
 
 import httpx
+import psycopg
 import pytest
 
+from shared.obyte.hub_client import HubClient
+from shared.obyte.networks import DEVNET
 from sluice.home import HomeBusyError, HomeLock, attached
 from sluice.supervisor import ChildStoppedError, Stack, SupervisorError
 from tests.running import BOUND_S, pids_of, settings_for, sluice_up, wait_for_end
@@ -26,6 +30,28 @@ def settings(home: Path) -> Settings:
 
 def all_of(stack: Stack) -> list[int]:
     return [pid for child in stack.children for pid in (child.pid, *pids_of(child.pid))]
+
+
+@pytest.mark.slow
+async def test_a_new_ledger_has_no_past_and_money_for_closings(settings: Settings) -> None:
+    payer = settings.home / "payer"
+    payer.mkdir()
+    for name in ("payer.sqlite3", "payer.sqlite3-wal", "wallet.json"):
+        (payer / name).touch()
+
+    async with Stack(settings) as stack, HubClient(stack.settings.hub_url, DEVNET) as hub:
+        history = await hub.get_history(witnesses=await hub.get_witnesses(), addresses=[stack.address])
+
+    assert [file.name for file in payer.iterdir()] == ["wallet.json"]
+    assert stack.address in json.dumps(history)
+
+
+async def test_a_database_that_knows_a_ledger_that_is_gone_is_told(settings: Settings, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("INSERT INTO instance (network, own_address) VALUES ('devnet', %s)", ("M" * 32,))
+
+    with pytest.raises(SupervisorError, match=r"SLUICE_DATABASE_URL: .* a local ledger that is gone"):
+        await Stack(settings.connected(database_url=database_url)).__aenter__()
 
 
 @pytest.mark.slow

@@ -175,6 +175,21 @@ def test_a_wrong_phrase_makes_no_wallet_and_is_not_repeated(tmp_path: Path, phra
     assert not (tmp_path / ".sluice" / "wallet.json").exists()
 
 
+def test_no_wallet_is_told_with_what_to_do() -> None:
+    assert "make one with `sluice wallet init`" in sluice("wallet", "address").stderr
+
+
+def test_a_mistyped_variable_is_told_on_stderr_and_nothing_else_is_changed(tmp_path: Path) -> None:
+    sluice("wallet", "init")
+    words = [sys.executable, "-m", "sluice.cli", "wallet", "address", "--json"]
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, cwd=tmp_path, env={**os.environ, "SLUICE_PROT": "1"}
+    )
+
+    assert done.stderr == "SLUICE_PROT: is no setting, did you mean SLUICE_PORT?\n"
+    assert "address" in json.loads(done.stdout)
+
+
 def test_a_wallet_without_its_passphrase_is_told() -> None:
     sluice("wallet", "init")
     Path(".sluice/wallet.passphrase").unlink()
