@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from shared.channels.errors import EventGapError
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
+class Outcome(Enum):
+    """What has become of an answer."""
+
+    APPLIED = auto()
+    """The channel is as the answer says."""
+    READ_WHOLE = auto()
+    """Something is missing before it: the channel has to be read from its beginning."""
+    BROKEN = auto()
+    """What the ledger says cannot follow from what the database says. A person has to look at it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the hub said about one channel."""
@@ -52,34 +64,31 @@ class ChannelReader:
         self._authors = authors
         self._on_change = on_change
 
-    async def read(self, client: HubClient, channel: Channel, answer: Answer, *, is_whole: bool) -> bool:
-        """Apply an answer; False if the channel has to be read from its beginning.
+    async def read(self, client: HubClient, channel: Channel, answer: Answer, *, is_whole: bool) -> Outcome:
+        """Apply an answer. What is wrong with one channel's data never stops the others: it is logged.
 
-        `is_whole`: the answer reaches back to the beginning. What is wrong with one channel's data never stops the
-        others: it is logged, and the channel stays as it was.
-
-        Raises WithholdingHubError when a whole answer has a gap, HubError, and StoreError when the database or the
-        lease is gone.
+        `is_whole`: the answer reaches back as far as answers can. Raises WithholdingHubError when such an answer has a
+        gap, HubError, and StoreError when the database or the lease is gone.
         """
         try:
             news = read_news(channel, answer.units, answer.history)
             if not _says_anything(channel, news, answer):
-                return True
+                return Outcome.APPLIED
             applied = await self._apply(client, channel, news, answer)
         except (DatabaseUnavailableError, LeaseLostError):
             raise
         except (UnreadableResponseError, StoreError) as error:
             logger.exception("channel_not_readable", aa_address=channel.aa_address, code=error.code)
-            return True
+            return Outcome.BROKEN
         if applied.obstacle is None:
-            return True
+            return Outcome.APPLIED
         if not is_whole:
             logger.info("channel_read_again", aa_address=channel.aa_address, reason=str(applied.obstacle))
-            return False
+            return Outcome.READ_WHOLE
         if isinstance(applied.obstacle, EventGapError):
             raise WithholdingHubError(f"events of {channel.aa_address} are missing: {applied.obstacle}")
         logger.error("channel_contradicts_ledger", aa_address=channel.aa_address, reason=str(applied.obstacle))
-        return True
+        return Outcome.BROKEN
 
     async def _apply(self, client: HubClient, channel: Channel, news: News, answer: Answer) -> Applied:
         genuine = {

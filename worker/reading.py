@@ -16,7 +16,8 @@ from shared.obyte.history import ProvenHistory, prove_history
 from shared.obyte.hub_errors import HubRequestError
 from shared.obyte.hub_requests import MAX_HISTORY_ITEMS
 from shared.store import channels, journal, ledger_events, peer_units
-from worker.channel_reader import Answer
+from worker.channel_reader import Answer, Outcome
+from worker.errors import WithholdingHubError
 from worker.news import news_by_address
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ logger = get_logger(__name__)
 
 MAX_PROOF_AGE_S = 600
 """On the public networks units arrive all the time: a proof that ends earlier is an old one, served again."""
-BATCH = 200
-"""Addresses in one request."""
+FIRST_BATCH = 200
+"""Addresses in one request while their whole history is asked for; an answer may have 2 000 units."""
+BATCH = 1_000
+"""Addresses in one request for what is new."""
+_TOO_LARGE = "history is too large"
 
 
 class LedgerReader:
@@ -61,22 +65,39 @@ class LedgerReader:
     def start_over(self) -> None:
         """Forget how far was read: a new connection, maybe to another hub."""
         self._bounds.clear()
-        bound = self._wallet.coins.last_stable_mci()
-        if bound:
-            # The wallet's own history can be longer than any answer, and a coin that is missed costs no channel.
-            self._bounds[self._wallet.address] = bound
 
     async def read(self, client: HubClient, addresses: Iterable[str]) -> None:
-        """Read what is new of these addresses (channels' agents and our own).
+        """Read what is new of our own address and of these channels.
 
         Raises HubError, HistoryProofError, WithholdingHubError, and StoreError when the database or the lease is gone.
         """
         async with self._guard.reading() as conn:
             ours = await journal.unfinished(conn)
+        await self._read_own(client, ours)
         # Whatever the hub announces, the fate of our own units is asked for until it is known.
         ours_to = {entry.aa_address for entry in ours if entry.aa_address is not None}
         for batch, min_mci in self._batches(ours_to.union(addresses)):
             await self._read_batch(client, batch, min_mci, ours)
+
+    async def _read_own(self, client: HubClient, ours: Sequence[Entry]) -> None:
+        """Read the wallet's own history from its last stable unit on.
+
+        That unit is in every answer, so every round has a proof in it: a hub that says nothing is not taken for one
+        that has nothing to say.
+        """
+        bound = self._wallet.coins.last_stable_mci()
+        asked = [entry.unit for entry in ours][:MAX_HISTORY_ITEMS]
+        try:
+            history = await self._prove(client, [self._wallet.address], asked, bound or None)
+        except HubRequestError as error:
+            if _TOO_LARGE not in error.hub_text:
+                raise
+            logger.error("history_too_large", address=self._wallet.address, min_mci=bound)  # noqa: TRY400 - says it all
+            return
+        if bound and not history.units:
+            raise WithholdingHubError("the hub does not tell of our own last unit")
+        self._wallet.heard(asked=asked, told=[unit.unit_hash for unit in history.units])
+        await self._wallet.learn(news_by_address(history, [self._wallet.address]).get(self._wallet.address, ()))
 
     def _batches(self, addresses: Iterable[str]) -> Iterator[tuple[list[str], int | None]]:
         """Group addresses so that none is asked from later than its own bound."""
@@ -84,14 +105,21 @@ class LedgerReader:
         wanted = sorted(addresses, key=lambda address: bounds.get(address, -1))
         unknown = [address for address in wanted if address not in bounds]
         known = wanted[len(unknown) :]
-        for start in range(0, len(unknown), BATCH):
-            yield unknown[start : start + BATCH], None
+        for start in range(0, len(unknown), FIRST_BATCH):
+            yield unknown[start : start + FIRST_BATCH], None
         for start in range(0, len(known), BATCH):
             yield known[start : start + BATCH], bounds[known[start]]
 
     async def _read_batch(
-        self, client: HubClient, batch: Sequence[str], min_mci: int | None, unfinished: Sequence[Entry]
+        self,
+        client: HubClient,
+        batch: Sequence[str],
+        min_mci: int | None,
+        unfinished: Sequence[Entry],
+        *,
+        is_whole: bool = False,
     ) -> None:
+        """Read these addresses from `min_mci` on; `is_whole`: no answer reaches further back."""
         async with self._guard.reading() as conn:
             theirs = await peer_units.of(conn, batch)
         ours = [entry for entry in unfinished if entry.aa_address in batch]
@@ -101,18 +129,14 @@ class LedgerReader:
         try:
             history = await self._prove(client, batch, tuple(asked), min_mci)
         except HubRequestError as error:
-            if "too large" not in error.hub_text:
+            if _TOO_LARGE not in error.hub_text:
                 raise
             await self._read_smaller(client, batch, min_mci, unfinished)
             return
 
-        told = {unit.unit_hash for unit in history.units}
         news = news_by_address(history, batch)
-        self._wallet.heard(asked={entry.unit for entry in ours}.intersection(asked), told=told)
-        if self._wallet.address in batch:
-            await self._wallet.learn(news.pop(self._wallet.address, ()))
-        concerned = {address for address in (*news, *asked.values()) if address is not None and address in batch}
         self._remember_bounds(batch, history)
+        concerned = {address for address in (*news, *asked.values()) if address is not None and address in batch}
         async with self._guard.reading() as conn:
             known = await channels.find(conn, concerned)
         for aa_address, stored in sorted(known.items()):
@@ -122,7 +146,10 @@ class LedgerReader:
                 asked=frozenset(unit for unit, address in asked.items() if address == aa_address),
                 ours=tuple(entry for entry in ours if entry.aa_address == aa_address),
             )
-            if not await self._channels.read(client, stored.channel, answer, is_whole=min_mci is None):
+            outcome = await self._channels.read(client, stored.channel, answer, is_whole=is_whole or min_mci is None)
+            if outcome is not Outcome.APPLIED:
+                self._bounds.pop(aa_address, None)
+            if outcome is Outcome.READ_WHOLE:
                 await self._read_batch(client, [aa_address], None, unfinished)
 
     async def _read_smaller(
@@ -141,7 +168,7 @@ class LedgerReader:
         if bound is None or (min_mci is not None and min_mci >= bound):
             logger.error("history_too_large", address=address, min_mci=min_mci)
             return
-        await self._read_batch(client, batch, bound, unfinished)
+        await self._read_batch(client, batch, bound, unfinished, is_whole=True)
 
     async def _prove(
         self, client: HubClient, addresses: Sequence[str], asked: Sequence[str], min_mci: int | None

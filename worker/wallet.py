@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.logs import get_logger
@@ -94,11 +95,11 @@ class Wallet:
             for entry in await journal.unfinished(conn):
                 self.coins.apply(entry.joint["unit"], is_stable=False)
 
-    async def learn(self, units: Iterable[ProvenUnit]) -> bool:
-        """Take note of units that touch the address; True when something about them is new."""
+    async def learn(self, units: Iterable[ProvenUnit]) -> None:
+        """Take note of units that touch the address."""
         news = [unit for unit in units if self._is_news(unit)]
         if not news:
-            return False
+            return
         async with self._guard.transaction() as conn:
             for unit in news:
                 await wallet_units.save(
@@ -111,7 +112,6 @@ class Wallet:
                 )
         for unit in news:
             self._count(unit.unit, is_stable=unit.is_stable, mci=unit.mci_hint, is_bad=unit.is_nonserial)
-        return True
 
     async def conflicting(self, units: Iterable[str]) -> None:
         """Stop counting unstable units that lost to others. Our own on their way wait for the ledger's last word."""
@@ -147,6 +147,7 @@ class Wallet:
                     return None
                 refusal = await self._send(client, joint.unit_hash, joint.as_json())
                 if refusal is None:
+                    self._contested.pop(order.purpose, None)
                     return joint.unit_hash
                 await self._failed(joint.unit_hash, refusal)
                 if refusal.kind != "recompose":
@@ -176,10 +177,8 @@ class Wallet:
                 if refusal is not None and await client.get_joint(entry.unit) is not None:
                     await self._taken(entry.unit)
                     refusal = None
-            except PostingError:
-                return True
-            except HubError as error:
-                logger.warning("unit_in_doubt", unit=entry.unit, code=error.code)
+            except (PostingError, HubError) as error:
+                logger.warning("unit_in_doubt", unit=entry.unit, code=error.code, reason=str(error))
                 return True
             self._missing.discard(entry.unit)
             if refusal is not None:
@@ -212,23 +211,24 @@ class Wallet:
                     settled_before_s=None if self._network.name == "devnet" else now_s - AGENT_COIN_AGE_S,
                 )
             ]
+            composed = partial(
+                compose,
+                network=self._network,
+                key=self._key,
+                parents=parents,
+                payments=order.payments,
+                messages=order.messages,
+                include_definition=not self.coins.definition_disclosed(self.address, parents.last_ball_mci),
+                max_aa_responses=order.max_aa_responses,
+            )
             contested = self._contested.get(order.purpose, frozenset())
-            for purse in ([coin for coin in coins if coin.outpoint in contested], coins):
-                try:
-                    return compose(
-                        network=self._network,
-                        key=self._key,
-                        coins=purse,
-                        parents=parents,
-                        payments=order.payments,
-                        messages=order.messages,
-                        include_definition=not self.coins.definition_disclosed(self.address, parents.last_ball_mci),
-                        max_aa_responses=order.max_aa_responses,
-                    )
-                except CompositionError as error:
-                    if error.code != "not_enough_funds" or purse is coins:
-                        raise
-            raise AssertionError("unreachable: the last purse returns or raises")
+            same = [coin for coin in coins if coin.outpoint in contested]
+            try:
+                return composed(coins=same or coins)
+            except CompositionError as error:
+                if not same or error.code != "not_enough_funds":
+                    raise
+            return composed(coins=coins)
         except (CompositionError, HubError) as error:
             raise PostingError(error.code, str(error)) from error
 

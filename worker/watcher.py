@@ -124,7 +124,7 @@ class Watcher:
         async with self._guard.reading() as conn:
             new = await channels.not_watched(conn)
         self._watched.update(new)
-        addresses = {self._wallet.address, *new, *self._attention}
+        addresses = {*new, *self._attention}
         self._attention.clear()
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._everything_due_s:

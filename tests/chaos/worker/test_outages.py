@@ -197,3 +197,22 @@ async def test_a_hub_that_hides_an_event_is_not_followed_until_it_tells_all(
         assert known.watcher_age_s is None
         monkeypatch.undo()
         await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+
+
+async def test_a_hub_that_answers_nothing_is_not_taken_for_a_quiet_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def say_nothing(_client: HubClient, **_: Any) -> Any:
+        return {}
+
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        monkeypatch.setattr(HubClient, "get_history", say_nothing)
+
+        async def is_old() -> bool:
+            return await heartbeat_age_s(world) > 0.8
+
+        await eventually(is_old, "an old heartbeat")
+        monkeypatch.undo()
+        await world.pay(peer, 5)

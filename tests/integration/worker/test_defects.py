@@ -9,6 +9,8 @@ import pytest
 import worker.settlement
 from shared.channels.model import Status
 from shared.obyte.composing import Output
+from shared.obyte.hub_client import HubClient
+from shared.obyte.hub_errors import HubRequestError
 from shared.store.commands import CommandState
 from shared.store.journal import UnitState
 from worker.reading import LedgerReader
@@ -135,11 +137,36 @@ async def test_b12_a_gap_in_the_events_makes_the_channel_read_from_its_beginning
 
     def believe_too_much(reader: LedgerReader) -> None:
         start_over(reader)
-        for address in (peer.channel, world.own.address):
-            reader._bounds[address] = responses[-1].mci or 0
+        reader._bounds[peer.channel] = responses[-1].mci or 0
 
     monkeypatch.setattr(LedgerReader, "start_over", believe_too_much)
     async with world.running():
         channel = await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
     assert channel.deposited_by_peer == 340_000
     assert [event.event_id for event in await world.events(peer)] == [1, 2]
+
+
+async def test_b12_a_history_too_large_for_one_answer_is_read_in_parts_and_from_the_last_event(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = await world.peer(1), await world.peer(2)
+    async with world.running():
+        await world.open(one)
+        await world.open(two)
+    one.deposit(40_000)
+    two.deposit(50_000)
+    honest = HubClient.get_history
+    asked = []
+
+    async def answer_little(client: HubClient, **params: Any) -> Any:
+        asked.append(len(params["addresses"]))
+        is_whole = params["min_mci"] is None and set(params["addresses"]) & {one.channel, two.channel}
+        if is_whole or len(params["addresses"]) > 1:
+            raise HubRequestError("light/get_history", "your history is too large, consider switching to a full client")
+        return await honest(client, **params)
+
+    monkeypatch.setattr(HubClient, "get_history", answer_little)
+    async with world.running():
+        await world.until(one, lambda channel: channel.deposited_by_peer == 1_040_000, "at its second event")
+        await world.until(two, lambda channel: channel.deposited_by_peer == 1_050_000, "at its second event")
+    assert max(asked) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from shared.obyte.history import ProvenHistory, ProvenUnit
@@ -10,12 +9,9 @@ from worker import reading
 from worker.reading import LedgerReader
 
 
-def reader(*, own_mci: int = 0) -> LedgerReader:
-    wallet: Any = SimpleNamespace(address="OWN", coins=SimpleNamespace(last_stable_mci=lambda: own_mci))
+def reader() -> LedgerReader:
     unused: Any = None
-    made = LedgerReader(unused, unused, wallet, unused, unused, unused)
-    made.start_over()
-    return made
+    return LedgerReader(unused, unused, unused, unused, unused, unused)
 
 
 def batches(made: LedgerReader, *addresses: str) -> list[tuple[list[str], int | None]]:
@@ -56,14 +52,14 @@ def test_bounds_never_go_back_and_an_empty_answer_tells_nothing() -> None:
     assert batches(made, "A", "B") == [(["B"], None), (["A"], 500)]
 
 
-def test_a_new_connection_reads_channels_whole_and_the_wallet_from_its_last_stable_unit() -> None:
-    made = reader(own_mci=70)
-    read_up_to(made, ["A", "OWN"], 500)
+def test_a_new_connection_reads_every_channel_whole() -> None:
+    made = reader()
+    read_up_to(made, ["A"], 500)
     made.start_over()
-    assert batches(made, "A", "OWN") == [(["A"], None), (["OWN"], 70)]
+    assert batches(made, "A") == [(["A"], None)]
 
 
 def test_requests_are_bounded(monkeypatch: Any) -> None:
-    monkeypatch.setattr(reading, "BATCH", 2)
+    monkeypatch.setattr(reading, "FIRST_BATCH", 2)
     made = reader()
     assert [len(batch) for batch, _ in batches(made, "A", "B", "C", "D", "E")] == [2, 2, 1]
