@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import redis
+from psycopg import sql
 
 from sluice.account import SYSTEM_PATH, Account
 from sluice.home import private_directory, socket_directory
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 POSTGRES_VERSION = "18"
+DATABASE = "sluice"
+SCRATCH_DATABASE = "sluice_scratch"
 _ENVIRONMENT = {"PATH": SYSTEM_PATH, "LC_ALL": "C"}
 
 
@@ -57,14 +60,14 @@ class Postgres:
         self._directory, self._sockets, self._log, self._account = directory, sockets, log, account
         self.child: Child | None = None
 
-    def url(self, database: str = "sluice") -> str:
+    def url(self, database: str = DATABASE) -> str:
         """Return the URL of one database of the cluster, as asyncpg and psycopg both read it."""
         return f"postgresql://postgres@/{database}?host={self._sockets}"
 
-    def start(self, *, within_s: float = 60, emptied: bool = False) -> str:
+    def start(self, *, within_s: float = 60, scratch: bool = False) -> str:
         """Create the cluster if there is none, start the server, wait until it answers and return its URL.
 
-        `emptied`: begin with an empty database, whatever was in it. Raises EmbeddedError.
+        `scratch`: a database of its own that begins empty, beside the one that lasts. Raises EmbeddedError.
         """
         binaries = postgres_programs()
         self._check_version()
@@ -93,8 +96,9 @@ class Postgres:
         )
         self.child = Child("Postgres", command, log=self._log, env=_ENVIRONMENT)
         _wait_until(self._answers, self.child, deadline)
-        self._ensure_database(emptied=emptied)
-        return self.url()
+        database = SCRATCH_DATABASE if scratch else DATABASE
+        self._ensure_database(database, emptied=scratch)
+        return self.url(database)
 
     def stop(self, *, within_s: float = 20) -> None:
         """Stop the server: running transactions are rolled back, everything committed is on disk."""
@@ -151,12 +155,13 @@ class Postgres:
             return False
         return True
 
-    def _ensure_database(self, *, emptied: bool) -> None:
+    def _ensure_database(self, name: str, *, emptied: bool) -> None:
+        quoted = sql.Identifier(name)
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             if emptied:
-                connection.execute("DROP DATABASE IF EXISTS sluice WITH (FORCE)")
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'sluice'").fetchone():
-                connection.execute("CREATE DATABASE sluice")
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(quoted))
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(quoted))
 
 
 class Redis:
@@ -209,13 +214,13 @@ class Redis:
 class EmbeddedServices:
     """The servers that the settings do not name, as a context: `with EmbeddedServices(settings) as completed: …`.
 
-    `completed` are the settings with the URLs of what was started. `emptied`: the embedded Postgres begins with an
-    empty database. The caller holds the HomeLock of the home.
+    `completed` are the settings with the URLs of what was started. `scratch`: an embedded Postgres gives a database
+    that begins empty, and leaves the lasting one alone. The caller holds the HomeLock of the home.
     """
 
-    def __init__(self, settings: Settings, *, emptied: bool = False) -> None:
+    def __init__(self, settings: Settings, *, scratch: bool = False) -> None:
         self._settings = settings
-        self._emptied = emptied
+        self._scratch = scratch
         self._stack = ExitStack()
         self._servers: list[Postgres | Redis] = []
 
@@ -233,7 +238,7 @@ class EmbeddedServices:
                     self._settings.home / "postgres", self._sockets, logs / "postgres.log", self._account
                 )
                 self._keep(postgres, undo)
-                urls["database_url"] = postgres.start(emptied=self._emptied)
+                urls["database_url"] = postgres.start(scratch=self._scratch)
             if self._settings.redis_url is None:
                 redis_server = Redis(self._sockets, logs / "redis.log", self._account)
                 self._keep(redis_server, undo)

@@ -30,7 +30,7 @@ from sluice.home import HomeLock
 from sluice.payer import STORE_FILE
 from sluice.processes import Child, launched
 from sluice.progress import Silent
-from sluice.vault import init_vault, open_vault
+from sluice.vault import init_vault, open_vault, payer_home
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -122,8 +122,9 @@ class Stack:
                 raise SupervisorError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
 
     def _embed(self, undo: ExitStack) -> None:
-        # The local ledger begins anew with every start, and with it what the receiver knows of it.
-        services = EmbeddedServices(self.settings, emptied=self.settings.runs_devnet)
+        # The local ledger begins anew with every start, and with it what the receiver knows of it. What he knows of any
+        # other ledger is in another database, untouched: it may be about real money.
+        services = EmbeddedServices(self.settings, scratch=self.settings.runs_devnet)
         with self._step("Postgres and Redis") as done:
             self.settings = undo.enter_context(services)
             self.children += services.children
@@ -155,7 +156,7 @@ class Stack:
         with self._step("local ledger") as done:
             child = self._start("devnet", ["-m", "sluice.cli", "devnet", "--port", str(port)], undo)
             await self._until(self._hub_answers, child)
-            _forget_payments(self.settings.home / "payer")
+            _forget_payments(payer_home(self.settings))
             done(self.settings.hub_url)
 
     def _open_vault(self) -> None:

@@ -48,6 +48,11 @@ def open_vault(settings: Settings) -> KeyPair:
     return payment_key(open_keystore(settings.wallet_file, read_passphrase(settings.wallet_passphrase_file)))
 
 
+def payer_home(settings: Settings) -> Path:
+    """Return the directory of the wallet that this home pays with; each network has its own."""
+    return settings.home / "payer" / settings.network
+
+
 async def vault_balances(conn: Connection, address: str) -> dict[str, Balance]:
     """Return what the address holds by asset, as far as the worker has seen the ledger; `base` always among them.
 

@@ -100,11 +100,12 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def open_payer(settings: Settings) -> AsyncIterator[Payer]:
-    """Open the wallet that this home pays with, made when first used: `SLUICE_HOME/payer`."""
+    """Open the wallet that this home pays with, made when first used."""
     from sluice.payer import Payer
-    from sluice.vault import make_passphrase, read_passphrase
+    from sluice.vault import make_passphrase, payer_home, read_passphrase
 
-    home = settings.home / "payer"
+    home = payer_home(settings)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     passphrase_file = home / "passphrase"
     if not passphrase_file.exists():
         make_passphrase(passphrase_file)

@@ -51,6 +51,8 @@ def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(home: Path) 
         assert sluice(settings, "channels", "list")[0]["spent_by_peer"] == 1500
         assert sluice(settings, "wallet", "balance", "--payer")["base"]["stable"] < 2_000_000
 
+        assert (home / "payer" / "devnet").stat().st_mode & 0o777 == 0o700  # signed packages are in there
+
         assert "fail" not in {finding["verdict"] for finding in sluice(settings, "doctor")}
         assert sluice(settings, "channels", "close", opened["aa_address"])["state"] == "succeeded"
         assert run(settings, "channels", "close", "X" * 32).stderr == f"sluice: there is no channel {'X' * 32}\n"

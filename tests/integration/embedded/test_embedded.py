@@ -120,6 +120,18 @@ def test_the_servers_stop_with_the_context_and_the_data_stays(settings: Settings
         assert execute(completed.database_dsn, "SELECT * FROM kept") == []
 
 
+def test_a_scratch_database_begins_empty_and_leaves_the_lasting_one_alone(settings: Settings) -> None:
+    with EmbeddedServices(settings) as completed:
+        execute(completed.database_dsn, "CREATE TABLE paid AS SELECT 42 AS amount")
+
+    for _ in range(2):
+        with EmbeddedServices(settings, scratch=True) as completed:
+            execute(completed.database_dsn, "CREATE TABLE paid AS SELECT 1 AS amount")
+
+    with EmbeddedServices(settings) as completed:
+        assert execute(completed.database_dsn, "SELECT amount FROM paid") == [(42,)]
+
+
 def test_nothing_is_embedded_where_urls_are_set(home: Path) -> None:
     settings = Settings(home=home, database_url="postgresql://db/sluice", redis_url="redis://cache")
     services = EmbeddedServices(settings)

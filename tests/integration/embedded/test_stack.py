@@ -34,8 +34,8 @@ def all_of(stack: Stack) -> list[int]:
 
 @pytest.mark.slow
 async def test_a_new_ledger_has_no_past_and_money_for_closings(settings: Settings) -> None:
-    payer = settings.home / "payer"
-    payer.mkdir()
+    payer = settings.home / "payer" / "devnet"
+    payer.mkdir(parents=True)
     for name in ("payer.sqlite3", "payer.sqlite3-wal", "wallet.json"):
         (payer / name).touch()
 
