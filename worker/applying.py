@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.channels.errors import ContradictoryEventError, EventGapError
-from shared.channels.ledger import Closed, Closing, LedgerEvent, Meaning, Opened, Refused, apply, deposit_in, undo
+from shared.channels.ledger import Closed, Closing, Meaning, Opened, Refused, apply, deposit_in, undo
 from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status
 from shared.store import channels, deposits, journal, ledger_events, peer_units
 from shared.store.deposits import DepositState
@@ -51,21 +51,12 @@ def advance(channel: Channel, responses: Iterable[Response]) -> Applied:
         if response.event.event_id <= applied.channel.last_event_id:
             continue
         try:
-            applied.channel = apply(_begun(applied.channel, response.event), response.event)
+            applied.channel = apply(applied.channel, response.event)
         except (EventGapError, ContradictoryEventError) as error:
             applied.obstacle = error
             break
         applied.responses.append(response)
     return applied
-
-
-def _begun(channel: Channel, event: LedgerEvent) -> Channel:
-    """Begin the period that an event closes, if no deposit has: from the second period on the agent needs none.
-
-    The first period cannot be closed like that: the agent bounces a closing before the first deposit.
-    """
-    is_empty = isinstance(event, Closing) and channel.status is Status.CLOSED and event.period == channel.period + 1 > 1
-    return replace(channel, status=Status.OPEN, period=channel.period + 1) if is_empty else channel
 
 
 async def apply_news(

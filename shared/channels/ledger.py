@@ -150,10 +150,13 @@ def _opened(channel: Channel, event: Opened) -> Channel:
 
 
 def _closing(channel: Channel, event: Closing) -> Channel:
-    if channel.status is not Status.OPEN or event.period != channel.period:
+    # From the second period on the agent lets a party close before anyone has deposited; in the first it bounces that.
+    never_opened = channel.status is Status.CLOSED and channel.period == 0
+    if channel.is_closing or never_opened or event.period != channel.current_period:
         raise ContradictoryEventError(f"closing of period {event.period} while {channel.status} in {channel.period}")
     return replace(
         channel,
+        period=event.period,
         status=Status.CLOSING_BY_ME if event.by_me else Status.CLOSING_BY_PEER,
         close_started_at_s=event.timestamp_s,
         claimed_by_peer=None if event.by_me else event.spent_by_peer,

@@ -115,7 +115,9 @@ class ChannelLife(RuleBasedStateMachine):
         self.balance_of_me += amount
         self._happens(self._opened(self.channel.period, "ours"))
 
-    @precondition(lambda self: self.channel.status is Status.OPEN)
+    @precondition(
+        lambda self: self.channel.status is Status.OPEN or (self.channel.period and not self.channel.is_closing)
+    )
     @rule(claims=st.integers(min_value=0, max_value=70_000))
     def the_peer_closes(self, claims: int) -> None:
         self._happens(self._closing(by_me=False, spent_by_peer=claims))
@@ -183,7 +185,7 @@ class ChannelLife(RuleBasedStateMachine):
         return Opened(len(self.events) + 1, period, self.balance_of_peer, self.balance_of_me, unit)
 
     def _closing(self, *, by_me: bool, spent_by_peer: int) -> Closing:
-        return Closing(len(self.events) + 1, self.channel.period, by_me, spent_by_peer, 0, 5_000, "t")
+        return Closing(len(self.events) + 1, self.channel.current_period, by_me, spent_by_peer, 0, 5_000, "t")
 
     def _happens(self, event: LedgerEvent) -> None:
         self.events.append(event)

@@ -68,6 +68,13 @@ def test_our_closing_is_told_from_the_peers() -> None:
     assert apply(open_channel(), closing(by_me=True)).status is Status.CLOSING_BY_ME
 
 
+def test_a_later_period_may_be_closed_before_any_deposit() -> None:
+    between = open_channel(status=Status.CLOSED, deposited_by_peer=0, last_event_id=3)
+    channel = apply(between, closing(4, period=2))
+    assert (channel.status, channel.period) == (Status.CLOSING_BY_PEER, 2)
+    assert apply(channel, closed(5, period=2)).current_period == 3
+
+
 def test_closed_ends_the_period_and_zeroes_it() -> None:
     spent = open_channel(spent_by_peer=10, credit=3, claim="signed:10", spent_by_me=4, deposited_by_me=9)
     channel = apply(apply(spent, closing(spent_by_peer=10)), closed())
@@ -92,6 +99,7 @@ def test_a_refused_deposit_only_counts_as_seen() -> None:
         pytest.param(open_channel(status=Status.CLOSING_BY_ME), opened(2, 1), id="opened while closing"),
         pytest.param(new_channel(), closing(1), id="closing a channel that is not open"),
         pytest.param(open_channel(), closing(period=2), id="closing another period"),
+        pytest.param(open_channel(status=Status.CLOSING_BY_ME), closing(), id="closing twice"),
         pytest.param(open_channel(), closed(2), id="closed without closing"),
     ],
 )
