@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.logs import get_logger
 from shared.obyte.errors import ObyteError
+from shared.obyte.hub_errors import HubAnswerError, HubRequestError
 from shared.obyte.units import verify_author_signatures
 from worker.responses import objects
 
@@ -35,16 +36,17 @@ class AuthorChecks:
         self._genuine: OrderedDict[str, None] = OrderedDict()
 
     async def is_genuine(self, unit: Mapping[str, JsonValue], client: HubClient) -> bool:
-        """Whether all authors signed the unit. Asks the hub for definitions that are missing; raises HubError."""
+        """Whether all authors signed the unit. Asks the hub for definitions that are missing.
+
+        Raises HubTimeoutError, HubClosedError.
+        """
         unit_hash = str(unit["unit"])
         if unit_hash in self._genuine:
             return True
         for author in objects(unit.get("authors")):
             address = str(author.get("address"))
             if "definition" not in author and address not in self._definitions:
-                definition = await client.get_definition(address)
-                if definition is not None:
-                    _remember(self._definitions, address, definition)
+                await self._ask_for(address, client)
         try:
             verify_author_signatures(unit, self._definitions, self._network)
         except ObyteError as error:
@@ -52,6 +54,15 @@ class AuthorChecks:
             return False
         _remember(self._genuine, unit_hash, None)
         return True
+
+    async def _ask_for(self, address: str, client: HubClient) -> None:
+        try:
+            definition = await client.get_definition(address)
+        except (HubAnswerError, HubRequestError) as error:
+            logger.warning("definition_not_told", address=address, code=error.code, reason=str(error))
+            return
+        if definition is not None:
+            _remember(self._definitions, address, definition)
 
 
 def _remember(known: OrderedDict[str, Any], key: str, value: Any) -> None:

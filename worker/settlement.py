@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.channels.closing import next_trigger
+from shared.channels.ledger import Meaning
 from shared.channels.model import Channel, Status
 from shared.logs import get_logger
 from shared.obyte.agents import MIN_AGENT_BYTES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.channels.closing import Trigger
+    from shared.store.channel_rows import StoredChannel
     from shared.store.database import Connection
     from worker.guard import Guard
     from worker.hub_session import HubSession
@@ -88,13 +90,15 @@ class Settlement:
         self._pace = pace
         self._bell = Bell()
         self._unsettled: set[str] = set()
+        # Kept apart from the set a round works on: a change in mid-round is never mistaken for what the round has read.
+        self._changed: set[str] = set()
         self._attempts: dict[str, _Attempts] = {}
         self._ledger_time_s = 0.0
         self._ledger_time_due_s = 0.0
 
     def look_at(self, aa_address: str) -> None:
         """The channel has changed: see at once whether it needs something."""
-        self._unsettled.add(aa_address)
+        self._changed.add(aa_address)
         self._bell.ring()
 
     def wake(self) -> None:
@@ -113,7 +117,7 @@ class Settlement:
             last = ""
             while page := await channels.to_watch(conn, last):
                 found = await channels.find(conn, page)
-                self._unsettled.update(address for address, stored in found.items() if _is_unsettled(stored.channel))
+                self._changed.update(address for address, stored in found.items() if _is_unsettled(stored.channel))
                 last = page[-1]
 
     async def _round(self, stopping: asyncio.Event) -> None:
@@ -121,32 +125,35 @@ class Settlement:
             await self._wallet.resume()
         except PostingError:
             return  # no connection to the hub: it will be back, and every channel is still unsettled then
+        self._unsettled |= self._changed
+        self._changed.clear()
         async with self._guard.reading() as conn:
-            on_their_way = {
-                Purpose(entry.purpose, entry.aa_address, entry.period)
-                for entry in await journal.unfinished(conn)
-                if entry.aa_address is not None and entry.period is not None
-            }
+            known = await channels.find(conn, self._unsettled)
+            on_their_way = {(entry.aa_address, entry.period, entry.purpose) for entry in await journal.unfinished(conn)}
         for aa_address in sorted(self._unsettled):
             if stopping.is_set():
                 return
-            await self._settle(aa_address, on_their_way)
+            stored = known.get(aa_address)
+            if stored is None or not _is_unsettled(stored.channel):
+                self._unsettled.discard(aa_address)
+                self._attempts.pop(aa_address, None)
+            elif not any((aa_address, stored.channel.period, meaning) in on_their_way for meaning in _ends(stored)):
+                await self._settle(stored.channel)
 
-    async def _settle(self, aa_address: str, on_their_way: set[Purpose]) -> None:
-        async with self._guard.transaction() as conn:
-            channel = await channels.lock_one(conn, aa_address)
-        if channel is None or not _is_unsettled(channel):
-            self._unsettled.discard(aa_address)
-            self._attempts.pop(aa_address, None)
-            return
-        if channel.status is Status.CLOSING_BY_ME:
+    async def _settle(self, seen: Channel) -> None:
+        """Send what the channel needs now, if anything; `seen` is the channel without its claim."""
+        if seen.status is Status.CLOSING_BY_ME:
             await self._ask_ledger_time()
-        trigger = self._wanted(channel)
+            if self._wanted(seen) is None:
+                return
+        async with self._guard.transaction() as conn:
+            channel = await channels.lock_one(conn, seen.aa_address)
+        trigger = None if channel is None else self._wanted(channel)
         if trigger is None:
             return
-        purpose = Purpose(trigger.meaning.value, aa_address, trigger.period)
+        purpose = Purpose(trigger.meaning.value, seen.aa_address, trigger.period)
         attempts = self._attempts_for(purpose)
-        if purpose in on_their_way or self._monotonic() < attempts.not_before_s:
+        if self._monotonic() < attempts.not_before_s:
             return
         try:
             unit = await self._wallet.post(self._order(purpose, trigger))
@@ -154,7 +161,7 @@ class Settlement:
             pause_s = attempts.after_failure.pause_s()
             logger.warning(
                 "trigger_not_posted",
-                aa_address=aa_address,
+                aa_address=purpose.aa_address,
                 purpose=purpose.meaning,
                 period=purpose.period,
                 code=error.code,
@@ -210,6 +217,17 @@ class Settlement:
             )
             self._attempts[purpose.aa_address] = attempts
         return attempts
+
+
+def _ends(stored: StoredChannel) -> tuple[Meaning, ...]:
+    """Return what a unit may mean that ends the state the channel is in."""
+    match stored.channel.status:
+        case Status.CLOSING_BY_PEER:
+            return (Meaning.CONFIRM, Meaning.FRAUD_PROOF)
+        case Status.CLOSING_BY_ME:
+            return (Meaning.CONFIRM,)
+        case _:
+            return (Meaning.CLOSE,)
 
 
 def _is_unsettled(channel: Channel) -> bool:

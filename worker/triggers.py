@@ -65,13 +65,14 @@ def read_peer_trigger(unit: Mapping[str, JsonValue], channel: Channel) -> SeenTr
 
 
 def touched_addresses(unit: Mapping[str, JsonValue]) -> set[str]:
-    """Return the addresses that a unit is from, pays to or defines."""
-    found = {author.get("address") for author in objects(unit.get("authors"))}
+    """Return the addresses that a unit is from, pays to or defines; the unit may be any object."""
+    found = [author.get("address") for author in objects(unit.get("authors"))]
     for message in objects(unit.get("messages")):
         payload = message.get("payload")
         if isinstance(payload, dict):
-            found.add(payload.get("address") if message.get("app") == "definition" else None)
-            found |= {output.get("address") for output in objects(payload.get("outputs"))}
+            if message.get("app") == "definition":
+                found.append(payload.get("address"))
+            found += [output.get("address") for output in objects(payload.get("outputs"))]
     return {address for address in found if isinstance(address, str)}
 
 

@@ -92,7 +92,8 @@ class Watcher:
         """Look at once when a front opens a channel; without Redis it is found at the next round. Runs forever."""
         with self._bus.subscribe(CHANNEL_CHANGED) as events:
             async for event in events:
-                if event.body.get("aa_address") not in self._watched:
+                address = event.body.get("aa_address")
+                if isinstance(address, str) and address not in self._watched:
                     self._bell.ring()
 
     async def _load_channels(self) -> None:

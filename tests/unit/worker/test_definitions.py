@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import worker.definitions
 from shared.obyte.coins import Coin
 from shared.obyte.composing import Output, Parents, compose
+from shared.obyte.hub_errors import HubAnswerError
 from shared.obyte.networks import DEVNET
 from tests.unit.worker.builders import AGENT, PEER_KEY, STRANGER, unit_hash
 from worker.definitions import AuthorChecks
@@ -24,6 +25,8 @@ class Hub:
 
     async def get_definition(self, address: str) -> Any:
         self.asked.append(address)
+        if isinstance(self.definition, Exception):
+            raise self.definition
         return self.definition
 
 
@@ -68,6 +71,11 @@ async def test_a_unit_of_an_unknown_author_is_asked_about_again_next_time() -> N
     assert not await is_genuine(checks, unit(), hub)
     hub.definition = PEER_KEY.definition
     assert await is_genuine(checks, unit(), hub)
+
+
+async def test_a_hub_that_tells_a_wrong_definition_makes_the_unit_unknown_and_nothing_worse() -> None:
+    hub = Hub(definition=HubAnswerError("light/get_definition", "it must have the address asked for"))
+    assert not await is_genuine(AuthorChecks(DEVNET), unit(), hub)
 
 
 async def test_an_invented_unit_is_not_genuine() -> None:

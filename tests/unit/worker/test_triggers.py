@@ -109,3 +109,16 @@ def test_another_definition_under_the_agents_address_publishes_nothing() -> None
 def test_a_unit_touches_its_authors_its_payees_and_what_it_defines() -> None:
     publication = {"app": "definition", "payload": {"address": AGENT, "definition": DEFINITION}}
     assert touched_addresses(unit_of(PEER, publication, payment((ME, 1)))) == {PEER, AGENT, ME}
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {},
+        {"authors": None, "messages": 5},
+        {"authors": [{"address": ["x"]}, 7], "messages": [None, {"payload": {"outputs": [{"address": {}}]}}]},
+        {"messages": [{"app": "definition", "payload": {"address": []}}]},
+    ],
+)
+def test_nonsense_touches_nobody(nonsense: Any) -> None:
+    assert touched_addresses(nonsense) == set()
