@@ -136,7 +136,7 @@ class Database:
                 await self._pool.release(conn)
 
     async def _acquire(self) -> PoolConnectionProxy[asyncpg.Record]:
-        with translated(connection_is_lost=self._pool.is_closing):
+        with translated(connection_is_lost=self._pool.is_closing, connecting=True):
             try:
                 return await self._pool.acquire(timeout=self._acquire_s)
             except OSError as error:

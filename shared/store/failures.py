@@ -33,9 +33,17 @@ _BUSY = (
 )
 
 
+# Not here, because a person has to act: a login refused (28), a role we may not take (42501), and no such database
+# (3D000), which is a name mistyped or a restore that somebody is at.
+_CLOSED_TO_CONNECTIONS = asyncpg.ObjectNotInPrerequisiteStateError.sqlstate
+
+
 @contextmanager
-def translated(*, connection_is_lost: Callable[[], bool]) -> Iterator[None]:
-    """Raise StoreError or one of its kinds in place of every error of the driver."""
+def translated(*, connection_is_lost: Callable[[], bool], connecting: bool = False) -> Iterator[None]:
+    """Raise StoreError or one of its kinds in place of every error of the driver.
+
+    `connecting`: the block makes a connection and does nothing else. Some codes mean an outage only then.
+    """
     try:
         yield
     except _UNAVAILABLE as error:
@@ -47,7 +55,9 @@ def translated(*, connection_is_lost: Callable[[], bool]) -> Iterator[None]:
         kind = DatabaseUnavailableError if connection_is_lost() else StoreError
         raise _translated(kind, error) from error
     except asyncpg.PostgresError as error:
-        raise _translated(StoreError, error) from error
+        # A statement out of turn has the same code as a database that lets nobody in for now.
+        is_closed = connecting and error.sqlstate == _CLOSED_TO_CONNECTIONS
+        raise _translated(DatabaseUnavailableError if is_closed else StoreError, error) from error
 
 
 def _translated(kind: type[StoreError], error: Exception) -> StoreError:
