@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +80,7 @@ class Receiver:
     async def check_ready(self, aa_address: object) -> None:
         """Return if the channel could take a payment now. Raises NotReadyError, ReceivingError or UnavailableError.
 
-        A hint: nothing is locked, and the age of unconfirmed deposits is judged by this machine's clock.
+        A hint: nothing is locked. Ages are judged by the database's clock, as `pay` does.
         """
         if not isinstance(aa_address, str) or not is_valid_address(aa_address):
             raise ReceivingError("invalid_aa_address", "Invalid aa address")
@@ -100,7 +99,7 @@ class Receiver:
             units=units.get(aa_address, ()),
             limits=self._rules.limits.get(channel.asset),
             used_elsewhere=max(0, used[channel.asset] - channel.unconfirmed_used),
-            now_s=time.time(),
+            now_s=here.now_s,
             created_by_me=found.role == "B",
         )
         check_ready(channel, allowance)

@@ -19,10 +19,13 @@ class Instance:
     own_address: str
     watcher_age_s: float | None
     """How long ago the watcher was last in step with the ledger; None if it never was."""
+    now_s: float
+    """The database's clock when this was read, as seconds since 1970."""
 
 
 _READ = """
-    SELECT network, own_address, date_part('epoch', clock_timestamp() - watcher_synced_at) AS watcher_age_s
+    SELECT network, own_address, date_part('epoch', clock_timestamp() - watcher_synced_at) AS watcher_age_s,
+           date_part('epoch', clock_timestamp()) AS now_s
       FROM instance
 """
 

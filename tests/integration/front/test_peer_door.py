@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.channels.model import Status
-from tests.receiving_support import OWN, Payer, all_rows, payer_key
+from tests.receiving_support import OWN, Payer, administrator, all_rows, payer_key
 
 if TYPE_CHECKING:
     from tests.integration.front.conftest import Front
@@ -152,6 +152,27 @@ async def test_is_ready_while_credit_is_left_of_a_spent_deposit(front: Front, wo
     await worker.open(payer, deposit=10)
     await front.pay(payer.package(10, 4))
     assert await front.command("is_ready", {"aa_address": payer.channel}) == {"response": True}
+
+
+@pytest.mark.parametrize(("front_is_ahead_s", "seen_s_ago", "ready"), [(3600, 0, False), (-3600, 60, True)])
+async def test_is_ready_judges_the_age_of_a_deposit_by_the_clock_of_the_database(
+    front: Front,
+    worker: Worker,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    front_is_ahead_s: float,
+    seen_s_ago: float,
+    *,
+    ready: bool,
+) -> None:
+    payer = Payer()
+    await worker.insert(payer)
+    await worker.see_unit(payer, amount=1_000)
+    async with administrator(database_url) as conn:
+        await conn.execute("UPDATE peer_units SET first_seen_at = now() - make_interval(secs => $1)", seen_s_ago)
+    wall_clock = time.time
+    monkeypatch.setattr(time, "time", lambda: wall_clock() + front_is_ahead_s)
+    assert ("response" in await front.command("is_ready", {"aa_address": payer.channel})) is ready
 
 
 async def test_answers_are_not_cached(front: Front) -> None:
