@@ -13,9 +13,9 @@ import pytest
 import redis
 
 from shared.settings import Settings
-from sluice.account import Account
-from sluice.embedded import Postgres, Redis
 from sluice.home import socket_directory
+from sluice.machine.account import Account
+from sluice.machine.embedded import Postgres, Redis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,8 @@ import psutil
 from load_tests.bench.payers import DEPOSIT, RECEIVER, TIMEOUT_S, BenchPayer
 from shared.settings import Settings, environment, load_settings
 from shared.store.migrations import migrate
-from sluice.embedded import EmbeddedServices
-from sluice.processes import Child, launched
+from sluice.machine.embedded import EmbeddedServices
+from sluice.machine.processes import Child, launched
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence

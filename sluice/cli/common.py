@@ -101,8 +101,8 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 @asynccontextmanager
 async def open_payer(settings: Settings) -> AsyncIterator[Payer]:
     """Open the wallet that this home pays with, made when first used."""
+    from sluice.machine.vault import make_passphrase, payer_home, read_passphrase
     from sluice.payer import Payer
-    from sluice.vault import make_passphrase, payer_home, read_passphrase
 
     home = payer_home(settings)
     home.mkdir(mode=0o700, parents=True, exist_ok=True)

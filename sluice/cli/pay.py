@@ -9,7 +9,7 @@ import typer
 from sluice.cli.common import AsJson, open_payer, print_fields, print_json, read_settings, run
 
 if TYPE_CHECKING:
-    from sluice.payer_payments import Receipt
+    from sluice.payer.payments import Receipt
 
 
 def register(app: typer.Typer) -> None:

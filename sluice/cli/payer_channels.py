@@ -80,7 +80,7 @@ def public_fields(channel: Channel) -> dict[str, Any]:
 
 
 async def _catch_up(payer: Payer) -> None:
-    from sluice.payer_errors import LedgerError
+    from sluice.payer.errors import LedgerError
 
     try:
         await payer.wait_connected(CATCH_UP_S)

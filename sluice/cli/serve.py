@@ -48,7 +48,7 @@ def front(
 
 def _tie_to_arbiter(arbiter: Any, _worker: Any) -> None:
     # A serving process without its arbiter would go on by itself, unseen, with nobody to stop it.
-    from sluice.launcher import die_with
+    from sluice.machine.launcher import die_with
 
     die_with(arbiter.pid)
 

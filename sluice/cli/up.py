@@ -32,8 +32,8 @@ def up(fronts: Fronts = 1) -> None:
 async def _up(settings: Settings, fronts: int) -> None:
     from rich.console import Console
 
-    from sluice.progress import Steps
-    from sluice.supervisor import Stack
+    from sluice.machine.progress import Steps
+    from sluice.machine.supervisor import Stack
 
     console = Console(highlight=False)
     stop_on_signals()

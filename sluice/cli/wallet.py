@@ -44,7 +44,7 @@ def init(mnemonic_file: MnemonicFile = None) -> None:
 
     A wallet file is never overwritten. Back up both files, apart from each other.
     """
-    from sluice.vault import init_vault
+    from sluice.machine.vault import init_vault
 
     settings = read_settings()
     mnemonic = None if mnemonic_file is None else _read_phrase(mnemonic_file)
@@ -78,7 +78,7 @@ def balance(payer: OfPayer = False, as_json: AsJson = False) -> None:
 
 
 def _address() -> str:
-    from sluice.vault import open_vault
+    from sluice.machine.vault import open_vault
 
     return open_vault(read_settings()).address
 
@@ -90,7 +90,7 @@ async def _payer_address() -> str:
 
 async def _balances() -> Mapping[str, Balance]:
     from shared.store import instance
-    from sluice.vault import vault_balances
+    from sluice.machine.vault import vault_balances
 
     async with open_database(read_settings()) as database, database.transaction() as conn:
         here = await instance.read(conn)

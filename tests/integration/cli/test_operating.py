@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from shared.settings import Settings
-from sluice.checks import Verdict, examine
 from sluice.cli.application import app
 from sluice.home import HomeLock
+from sluice.machine.checks import Verdict, examine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ import pytest_asyncio
 from shared.obyte.composing import Output, data_message
 from shared.obyte.keys import payment_key
 from sluice.payer import Payer, PayerChannel, PayerOptions
-from sluice.payer_http import RetryPolicy
+from sluice.payer.peers import RetryPolicy
 from tests.devnet_support import Actor
 from tests.integration.payer.support import BOUND_S, Receiver, listening
 

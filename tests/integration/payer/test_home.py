@@ -10,7 +10,7 @@ import sluice
 from shared.obyte.keystore import KeystoreError
 from sluice.home import HomeBusyError
 from sluice.payer import Payer
-from sluice.payer_errors import LedgerError, WalletError
+from sluice.payer.errors import LedgerError, WalletError
 from tests.integration.payer.conftest import MNEMONIC, PAYER_ADDRESS
 from tests.integration.payer.support import BOUND_S, eventually
 

@@ -16,10 +16,10 @@ from shared.channels.model import Status
 from shared.obyte.errors import CompositionError
 from shared.obyte.hub_client import HubClient
 from sluice.payer import PayerOptions
-from sluice.payer_book import ChannelBook
-from sluice.payer_errors import ChannelOpeningError, LedgerError
-from sluice.payer_http import RetryPolicy
-from sluice.payer_posting import UnitPoster
+from sluice.payer.book import ChannelBook
+from sluice.payer.errors import ChannelOpeningError, LedgerError
+from sluice.payer.peers import RetryPolicy
+from sluice.payer.posting import UnitPoster
 from tests.integration.payer.conftest import FUNDS, PAYER_ADDRESS
 from tests.integration.payer.support import BOUND_S, Fault, eventually
 
@@ -350,7 +350,7 @@ async def test_channels_are_there_again_after_a_restart(world: World) -> None:
 
 
 def _journal_of(aa_address: str) -> Callable[..., Any]:
-    from sluice import payer_store  # noqa: PLC0415
+    from sluice.payer import store as payer_store  # noqa: PLC0415
 
     return lambda connection: payer_store.journal(connection, aa_address)
 

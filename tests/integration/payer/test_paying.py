@@ -15,7 +15,7 @@ import pytest
 
 from shared.channels.errors import InsufficientFundsError, InvalidAmountError, NotPayableError
 from shared.obyte.composing import Output, data_message
-from sluice.payer_errors import ChannelView, PayerError, PaymentRefusedError, PaymentUncertainError, UnknownChannelError
+from sluice.payer.errors import ChannelView, PayerError, PaymentRefusedError, PaymentUncertainError, UnknownChannelError
 from tests.integration.payer.conftest import OPTIONS
 from tests.integration.payer.support import BOUND_S, Fault, eventually
 

@@ -14,10 +14,10 @@ from shared.channels.model import Status
 from shared.obyte.composing import Output, data_message
 from shared.obyte.networks import DEVNET
 from shared.obyte.signed_messages import sign_message
-from sluice import payer_store
-from sluice.payer_book import ChannelBook
-from sluice.payer_errors import LedgerError, PayerError
-from sluice.payer_posting import UnitPoster
+from sluice.payer import store as payer_store
+from sluice.payer.book import ChannelBook
+from sluice.payer.errors import LedgerError, PayerError
+from sluice.payer.posting import UnitPoster
 from tests.integration.payer.conftest import FUNDS, OPTIONS
 from tests.integration.payer.support import BOUND_S, eventually
 

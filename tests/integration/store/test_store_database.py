@@ -14,9 +14,9 @@ from shared.store import channels
 from shared.store.database import Database, Limits, Role
 from shared.store.errors import DatabaseBusyError, DatabaseUnavailableError, StoreError
 from shared.store.migrations import migrate, schema_is_usable
-from sluice.account import Account
-from sluice.embedded import Postgres
 from sluice.home import socket_directory
+from sluice.machine.account import Account
+from sluice.machine.embedded import Postgres
 from tests.integration.store.builders import address, insert_open
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from shared.channels.model import Status
 from shared.obyte.keys import generate_mnemonic, payment_key
 from shared.obyte.keystore import create_keystore
 from shared.settings import Settings, environment
+from sluice.home import socket_directory
 from sluice.machine.account import Account
 from sluice.machine.embedded import Redis
-from sluice.home import socket_directory
 from tests.integration.worker import support
 from tests.integration.worker.support import BOUND_S, eventually
 

@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 
 from shared.channels.model import Channel
-from sluice import payer_store
-from sluice.payer_book import MAX_BATCH, ChannelBook
-from sluice.payer_errors import PayerError, UnknownChannelError, WalletError
-from sluice.payer_signing import SignedPayment
-from sluice.payer_store import JournalEntry, PayerStore, StoredChannel
+from sluice.payer import store as payer_store
+from sluice.payer.book import MAX_BATCH, ChannelBook
+from sluice.payer.errors import PayerError, UnknownChannelError, WalletError
+from sluice.payer.signing import SignedPayment
+from sluice.payer.store import JournalEntry, PayerStore, StoredChannel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sluice.payer_errors import ChannelView, PayerError, PeerUnreachableError
-from sluice.payer_http import MAX_ANSWER_BYTES, PeerAnswer, PeerClient, RetryPolicy, base_url_of
+from sluice.payer.errors import ChannelView, PayerError, PeerUnreachableError
+from sluice.payer.peers import MAX_ANSWER_BYTES, PeerAnswer, PeerClient, RetryPolicy, base_url_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
 from shared.receiving.verification import verify_payment_package
 from shared.strict_json import decode
-from sluice.payer_signing import ChannelTerms, OfflineChannel, PaymentSigner, pay_request
+from sluice.payer.signing import ChannelTerms, OfflineChannel, PaymentSigner, pay_request
 
 KEY = KeyPair(b"\7" * 32)
 AA_ADDRESS = "4LLSURBMWBLF5S6X6NGZZPGK5NZT62V6"

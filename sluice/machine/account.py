@@ -10,7 +10,7 @@ import stat
 import subprocess
 from typing import TYPE_CHECKING
 
-from sluice.processes import launched
+from sluice.machine.processes import launched
 
 if TYPE_CHECKING:
     from pathlib import Path

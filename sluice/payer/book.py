@@ -11,14 +11,14 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sluice import payer_store
-from sluice.payer_errors import PayerError, UnknownChannelError
+from sluice.payer import store as payer_store
+from sluice.payer.errors import PayerError, UnknownChannelError
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Sequence
 
-    from sluice.payer_store import JournalEntry, PayerStore, StoredChannel
+    from sluice.payer.store import JournalEntry, PayerStore, StoredChannel
 
 T = TypeVar("T")
 MAX_BATCH = 64

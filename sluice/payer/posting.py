@@ -18,9 +18,9 @@ from shared.obyte.coins import AGENT_COIN_AGE_S, BASE, Coin, Policy
 from shared.obyte.composing import Joint, Output, compose
 from shared.obyte.errors import CompositionError, HubError
 from shared.obyte.hub_errors import JointRefusedError
-from sluice import payer_store
-from sluice.payer_errors import LedgerError
-from sluice.payer_store import JournalEntry
+from sluice.payer import store as payer_store
+from sluice.payer.errors import LedgerError
+from sluice.payer.store import JournalEntry
 
 if TYPE_CHECKING:
     import sqlite3
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from shared.obyte.keys import KeyPair
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
-    from sluice.payer_book import ChannelBook
-    from sluice.payer_store import PayerStore, Purpose, StoredChannel
-    from sluice.payer_wallet import PayerWallet
+    from sluice.payer.book import ChannelBook
+    from sluice.payer.store import PayerStore, Purpose, StoredChannel
+    from sluice.payer.wallet import PayerWallet
 
 logger = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ import httpx
 
 from shared.obyte.errors import ObyteError
 from shared.obyte.serialization import JsonValue, parse_js_json
-from sluice.payer_errors import ChannelView, PayerError, PeerUnreachableError
+from sluice.payer.errors import ChannelView, PayerError, PeerUnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -25,9 +25,9 @@ from shared.obyte.coins import CoinSet
 from shared.obyte.errors import ObyteError
 from shared.obyte.history import ProvenHistory, ProvenUnit, prove_history
 from shared.obyte.hub_errors import HubAnswerError
-from sluice import payer_store
-from sluice.payer_errors import LedgerError
-from sluice.payer_ledger import events_of, is_closing_by_peer
+from sluice.payer import store as payer_store
+from sluice.payer.errors import LedgerError
+from sluice.payer.ledger import events_of, is_closing_by_peer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from shared.obyte.hub_protocol import Justsaying
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
-    from sluice.payer_book import ChannelBook
-    from sluice.payer_store import PayerStore, Purpose, StoredChannel
+    from sluice.payer.book import ChannelBook
+    from sluice.payer.store import PayerStore, Purpose, StoredChannel
 
 logger = structlog.get_logger(__name__)
 

@@ -14,7 +14,7 @@ import pytest
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import DEVNET
 from sluice.home import HomeBusyError, HomeLock, attached
-from sluice.supervisor import ChildStoppedError, Stack, SupervisorError
+from sluice.machine.supervisor import ChildStoppedError, Stack, SupervisorError
 from tests.running import BOUND_S, pids_of, settings_for, sluice_up, wait_for_end
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ from shared.obyte.networks import network_named
 from shared.settings import unknown_variables
 from shared.store import instance
 from shared.store.migrations import schema_is_usable
-from sluice.embedded import EmbeddedError, postgres_programs, redis_program
-from sluice.vault import VaultError, open_vault
+from sluice.machine.embedded import EmbeddedError, postgres_programs, redis_program
+from sluice.machine.vault import VaultError, open_vault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -25,19 +25,19 @@ from shared.settings import environment
 from shared.store import instance
 from shared.store.database import Database, Role
 from shared.store.migrations import migrate
-from sluice.embedded import EmbeddedServices
 from sluice.home import HomeLock
-from sluice.payer import STORE_FILE
-from sluice.processes import Child, launched
-from sluice.progress import Silent
-from sluice.vault import init_vault, open_vault, payer_home
+from sluice.machine.embedded import EmbeddedServices
+from sluice.machine.processes import Child, launched
+from sluice.machine.progress import Silent
+from sluice.machine.vault import init_vault, open_vault, payer_home
+from sluice.payer.payer import STORE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from shared.settings import Settings
-    from sluice.progress import Progress
+    from sluice.machine.progress import Progress
 
 START_BOUND_S = 60
 STOP_BOUND_S = 25

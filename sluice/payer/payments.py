@@ -17,20 +17,20 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shared.channels.paying import create_payment
-from sluice import payer_store
-from sluice.payer_errors import PayerError, PaymentRefusedError, PaymentUncertainError, PeerUnreachableError
-from sluice.payer_signing import pay_request
+from sluice.payer import store as payer_store
+from sluice.payer.errors import PayerError, PaymentRefusedError, PaymentUncertainError, PeerUnreachableError
+from sluice.payer.signing import pay_request
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from shared.obyte.serialization import JsonValue
-    from sluice.payer_book import ChannelBook
-    from sluice.payer_http import PeerAnswer, PeerClient
-    from sluice.payer_signing import PaymentSigner
-    from sluice.payer_store import PayerStore, PaymentState, StoredChannel, StoredPayment
-    from sluice.payer_wallet import PayerWallet
+    from sluice.payer.book import ChannelBook
+    from sluice.payer.peers import PeerAnswer, PeerClient
+    from sluice.payer.signing import PaymentSigner
+    from sluice.payer.store import PayerStore, PaymentState, StoredChannel, StoredPayment
+    from sluice.payer.wallet import PayerWallet
 
 READY_PAUSE_S = 0.1
 LONGEST_READY_PAUSE_S = 1.0

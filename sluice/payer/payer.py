@@ -29,18 +29,18 @@ from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import generate_mnemonic, payment_key
 from shared.obyte.keystore import create_keystore, open_keystore
 from shared.obyte.networks import Network, network_named
-from sluice import payer_store
 from sluice.home import HomeLock
-from sluice.payer_book import ChannelBook
-from sluice.payer_errors import UnknownChannelError, WalletError
-from sluice.payer_http import PeerClient, RetryPolicy, base_url_of
-from sluice.payer_opening import DEFAULT_TIMEOUT_S, ChannelOpener
-from sluice.payer_payments import Payment, PaymentDesk, Receipt
-from sluice.payer_posting import UnitPoster
-from sluice.payer_settling import Settler
-from sluice.payer_signing import PaymentSigner
-from sluice.payer_store import PayerStore
-from sluice.payer_wallet import PayerWallet, SettlementSummary
+from sluice.payer import store as payer_store
+from sluice.payer.book import ChannelBook
+from sluice.payer.errors import UnknownChannelError, WalletError
+from sluice.payer.opening import DEFAULT_TIMEOUT_S, ChannelOpener
+from sluice.payer.payments import Payment, PaymentDesk, Receipt
+from sluice.payer.peers import PeerClient, RetryPolicy, base_url_of
+from sluice.payer.posting import UnitPoster
+from sluice.payer.settling import Settler
+from sluice.payer.signing import PaymentSigner
+from sluice.payer.store import PayerStore
+from sluice.payer.wallet import PayerWallet, SettlementSummary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from shared.channels.model import Channel
     from shared.obyte.keys import KeyPair
     from shared.obyte.serialization import JsonValue
-    from sluice.payer_store import PaymentState
+    from sluice.payer.store import PaymentState
 
 ENTROPY_BYTES = 16
 WALLET_FILE = "wallet.json"

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from shared.channels.model import Channel, Status
-from sluice.payer_errors import PayerError, WalletError
-from sluice.payer_schema import SCHEMA, SCHEMA_VERSION
-from sluice.payer_signing import ChannelTerms, SignedPayment
+from sluice.payer.errors import PayerError, WalletError
+from sluice.payer.schema import SCHEMA, SCHEMA_VERSION
+from sluice.payer.signing import ChannelTerms, SignedPayment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -29,11 +29,11 @@ from shared.obyte.networks import DEVNET
 from shared.store import channels, commands, payments
 from shared.store.commands import CommandState
 from shared.store.database import Database, Role
-from sluice.demo_books import AgentBooks, books_of
-from sluice.demo_wire import Balancer
+from sluice.demo.books import AgentBooks, books_of
+from sluice.demo.wire import Balancer
+from sluice.machine.progress import Steps
+from sluice.machine.supervisor import Stack
 from sluice.payer import Payer
-from sluice.progress import Steps
-from sluice.supervisor import Stack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from shared.obyte.history import ProvenUnit
     from shared.settings import Settings
     from sluice.payer import PayerChannel
-    from sluice.payer_payments import Receipt
+    from sluice.payer.payments import Receipt
 
 FUNDS = 10_000_000
 DEPOSIT = 1_000_000

@@ -20,10 +20,10 @@ import redis
 from kombu import Connection
 
 from shared.settings import Settings
-from sluice import embedded
-from sluice.embedded import EmbeddedError, EmbeddedServices
 from sluice.home import HomeLock
-from sluice.processes import launched
+from sluice.machine import embedded
+from sluice.machine.embedded import EmbeddedError, EmbeddedServices
+from sluice.machine.processes import launched
 from tests.running import wait_for_end
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ HOLDER = """
 import json, sys
 from pathlib import Path
 from shared.settings import Settings
-from sluice.embedded import EmbeddedServices
+from sluice.machine.embedded import EmbeddedServices
 from sluice.home import HomeLock
 
 settings = Settings(home=Path(sys.argv[1]), database_url=None, redis_url=None)

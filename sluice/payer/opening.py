@@ -16,21 +16,21 @@ from shared.obyte.agents import MIN_AGENT_BYTES, channel_address, channel_defini
 from shared.obyte.chash import is_valid_address, is_valid_base64
 from shared.obyte.coins import BASE
 from shared.obyte.composing import HASH_CHARACTERS, Output, definition_message
-from sluice import payer_store
-from sluice.payer_errors import ChannelOpeningError, LedgerError, PayerError, PeerUnreachableError
-from sluice.payer_http import base_url_of
-from sluice.payer_posting import UnitOrder
-from sluice.payer_store import StoredChannel
+from sluice.payer import store as payer_store
+from sluice.payer.errors import ChannelOpeningError, LedgerError, PayerError, PeerUnreachableError
+from sluice.payer.peers import base_url_of
+from sluice.payer.posting import UnitOrder
+from sluice.payer.store import StoredChannel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.obyte.serialization import JsonValue
-    from sluice.payer_book import ChannelBook
-    from sluice.payer_http import PeerClient
-    from sluice.payer_posting import UnitPoster
-    from sluice.payer_signing import ChannelTerms
-    from sluice.payer_store import JournalEntry, PayerStore
+    from sluice.payer.book import ChannelBook
+    from sluice.payer.peers import PeerClient
+    from sluice.payer.posting import UnitPoster
+    from sluice.payer.signing import ChannelTerms
+    from sluice.payer.store import JournalEntry, PayerStore
 
 AGENT_VERSION = "1.1"
 DEFAULT_TIMEOUT_S = 1_000

@@ -21,9 +21,9 @@ import psycopg
 import redis
 from psycopg import sql
 
-from sluice.account import SYSTEM_PATH, Account
 from sluice.home import private_directory, socket_directory
-from sluice.processes import Child
+from sluice.machine.account import SYSTEM_PATH, Account
+from sluice.machine.processes import Child
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,22 +12,22 @@ from shared.channels.model import Status
 from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.composing import Output, data_message
 from shared.obyte.errors import HubError
-from sluice import payer_store
-from sluice.payer_errors import LedgerError, PayerError
-from sluice.payer_ledger import trigger_data
-from sluice.payer_opening import check_deposit, deposit_outputs
-from sluice.payer_posting import UnitOrder
-from sluice.payer_wallet import SettlementSummary
+from sluice.payer import store as payer_store
+from sluice.payer.errors import LedgerError, PayerError
+from sluice.payer.ledger import trigger_data
+from sluice.payer.opening import check_deposit, deposit_outputs
+from sluice.payer.posting import UnitOrder
+from sluice.payer.wallet import SettlementSummary
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
     from shared.channels.model import Channel
-    from sluice.payer_book import ChannelBook
-    from sluice.payer_posting import UnitPoster
-    from sluice.payer_store import PayerStore, Purpose, StoredChannel
-    from sluice.payer_wallet import PayerWallet
+    from sluice.payer.book import ChannelBook
+    from sluice.payer.posting import UnitPoster
+    from sluice.payer.store import PayerStore, Purpose, StoredChannel
+    from sluice.payer.wallet import PayerWallet
 
 LOOK_EVERY_S = 30.0
 RETRY_S = 2.0
