@@ -5,22 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.agent.triggers import read_peer_trigger
 from shared.channels.errors import ContradictoryEventError, EventGapError
 from shared.channels.ledger import Closed, Closing, Meaning, Opened, Refused, apply, deposit_in, undo
 from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status
 from shared.store import channels, deposits, journal, ledger_events, peer_units
 from shared.store.deposits import DepositState
 from shared.store.ledger_events import EventKind, RecordedEvent
-from worker.triggers import read_peer_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from shared.agent.responses import Response
     from shared.obyte.history import ProvenUnit
     from shared.store.database import Connection
     from shared.store.journal import Entry
     from worker.news import News
-    from worker.responses import Response
 
 
 @dataclass(slots=True)

@@ -6,26 +6,27 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from shared.agent.errors import UnreadableResponseError
+from shared.agent.triggers import read_peer_trigger
 from shared.channels.errors import EventGapError
 from shared.channels.ledger import Closed, Closing
 from shared.logs import get_logger
 from shared.store import channels
 from shared.store.errors import DatabaseUnavailableError, LeaseLostError, StoreError
 from worker.applying import Applied, apply_news
-from worker.errors import UnreadableResponseError, WithholdingHubError
+from worker.errors import WithholdingHubError
 from worker.news import News, read_news
-from worker.triggers import read_peer_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.agent.responses import Response
     from shared.channels.model import Channel
     from shared.obyte.history import ProvenHistory, ProvenUnit
     from shared.obyte.hub_client import HubClient
     from shared.store.journal import Entry
     from worker.definitions import AuthorChecks
     from worker.guard import Guard
-    from worker.responses import Response
     from worker.wallet import Wallet
 
 logger = get_logger(__name__)

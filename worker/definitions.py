@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+from shared.agent.responses import objects
 from shared.logs import get_logger
 from shared.obyte.errors import ObyteError
 from shared.obyte.hub_errors import HubAnswerError, HubRequestError
 from shared.obyte.units import verify_author_signatures
-from worker.responses import objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

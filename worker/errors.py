@@ -20,12 +20,6 @@ class ConfigurationError(WorkerError):
         self.code = code
 
 
-class UnreadableResponseError(WorkerError):
-    """A proven response of a channel's agent that says nothing the agent 1.1 can say."""
-
-    code = "unreadable_response"
-
-
 class PostingError(WorkerError):
     """A unit could not be brought to the ledger now; the purpose remains and is tried again.
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.responses import Response, bounce_reason, read_responses
-from worker.triggers import touched_addresses
+from shared.agent.responses import Response, bounce_reason, read_responses
+from shared.agent.triggers import touched_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.agent.triggers import trigger_data
 from shared.channels.closing import next_trigger
 from shared.channels.ledger import Meaning
 from shared.channels.model import Channel, Status
@@ -19,7 +20,6 @@ from shared.obyte.errors import CompositionError, HubError
 from shared.store import channels, journal
 from worker.errors import PostingError
 from worker.pacing import Backoff, Bell
-from worker.triggers import trigger_data
 from worker.wallet import Purpose, UnitOrder
 
 if TYPE_CHECKING:

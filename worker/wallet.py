@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from shared.agent.responses import objects, payments
 from shared.logs import get_logger
 from shared.obyte.coins import AGENT_COIN_AGE_S, BASE, CoinSet, Outpoint
 from shared.obyte.composing import Joint, Output, compose
@@ -24,7 +25,6 @@ from shared.store.errors import UnfinishedUnitError
 from shared.store.journal import UnitState
 from shared.store.wallet_units import Sequence as Verdict
 from worker.errors import PostingError
-from worker.responses import objects, payments
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping

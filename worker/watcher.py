@@ -10,10 +10,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.agent.triggers import touched_addresses
 from shared.bus import CHANNEL_CHANGED
 from shared.store import channels, instance, peer_units
 from worker.pacing import Bell
-from worker.triggers import touched_addresses
 
 if TYPE_CHECKING:
     from collections.abc import Callable

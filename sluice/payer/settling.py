@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.agent.triggers import trigger_data
 from shared.channels.closing import Close, FraudProof, Trigger, next_trigger, order_close
 from shared.channels.model import Status
 from shared.obyte.agents import MIN_AGENT_BYTES
@@ -14,7 +15,6 @@ from shared.obyte.composing import Output, data_message
 from shared.obyte.errors import HubError
 from sluice.payer import store as payer_store
 from sluice.payer.errors import LedgerError, PayerError
-from sluice.payer.ledger import trigger_data
 from sluice.payer.opening import check_deposit, deposit_outputs
 from sluice.payer.posting import UnitOrder
 from sluice.payer.wallet import SettlementSummary

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from shared.agent.errors import UnreadableResponseError
+from shared.agent.responses import bounce_reason, read_responses
+from shared.agent.triggers import read_peer_trigger
 from shared.channels import ledger
 from shared.channels.errors import ContradictoryEventError, EventGapError
 from shared.channels.ledger import Closed, Meaning
@@ -27,7 +30,6 @@ from shared.obyte.history import ProvenHistory, ProvenUnit, prove_history
 from shared.obyte.hub_errors import HubAnswerError
 from sluice.payer import store as payer_store
 from sluice.payer.errors import LedgerError
-from sluice.payer.ledger import events_of, is_closing_by_peer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from shared.obyte.hub_client import HubClient
     from shared.obyte.hub_protocol import Justsaying
     from shared.obyte.networks import Network
-    from shared.obyte.serialization import JsonValue
     from sluice.payer.book import ChannelBook
     from sluice.payer.store import PayerStore, Purpose, StoredChannel
 
@@ -205,20 +206,26 @@ class PayerWallet:
 
     async def _apply_events(self, channel: StoredChannel, proven: Iterable[ProvenUnit]) -> None:
         state = channel.state
-        events = [item for item in events_of(state, proven) if item[0].event_id > state.last_event_id]
-        if not events:
+        try:
+            responses = [
+                response for response in read_responses(proven, state) if response.event.event_id > state.last_event_id
+            ]
+        except UnreadableResponseError:
+            logger.exception("payer_channel_not_readable", aa_address=state.aa_address)
+            return
+        if not responses:
             return
 
         def work(connection: sqlite3.Connection, stored: StoredChannel) -> tuple[StoredChannel, bool]:
             state = stored.state
-            for event, unit in events:
-                before = state
+            for response in responses:
+                before, event = state, response.event
                 try:
                     state = ledger.apply(state, event)
                 except EventGapError:
                     return replace(stored, state=state), True
                 if isinstance(event, Closed) and state is not before:
-                    _settle(connection, before, event, unit.unit_hash)
+                    _settle(connection, before, event, response.unit)
                 elif not isinstance(event, Closed):
                     payer_store.set_unit_state(connection, event.trigger_unit, "done")
             return replace(stored, state=state), False
@@ -237,7 +244,7 @@ class PayerWallet:
         for unit in proven:
             if unit.is_stable:
                 seen.discard(unit.unit_hash)
-            elif is_closing_by_peer(unit.unit, channel.state):
+            elif (trigger := read_peer_trigger(unit.unit, channel.state)) is not None and trigger.closes:
                 seen.add(unit.unit_hash)
 
     async def _undo_failed(self, history: ProvenHistory) -> None:
@@ -247,7 +254,7 @@ class PayerWallet:
                 await self.give_up(unit.unit_hash, "failed", "the unit lost to a conflicting one")
         for hint in history.aa_responses:
             if hint.bounced and self.coins.is_stable(hint.trigger_unit):
-                await self.give_up(hint.trigger_unit, "bounced", _bounce_reason(hint.response))
+                await self.give_up(hint.trigger_unit, "bounced", bounce_reason(hint.response))
 
     async def give_up(self, unit_hash: str, state: payer_store.UnitState, reason: str) -> None:
         """Mark a unit of ours as having done nothing, and undo what it meant for its channel."""
@@ -327,13 +334,6 @@ def _settle(connection: sqlite3.Connection, state: Channel, event: Closed, unit_
 
 def _sequence(is_nonserial: bool) -> Literal["good", "bad"]:  # noqa: FBT001
     return "bad" if is_nonserial else "good"
-
-
-def _bounce_reason(response: JsonValue) -> str:
-    error = response.get("error") if isinstance(response, dict) else None
-    if isinstance(error, dict):
-        error = error.get("message")
-    return error[:200] if isinstance(error, str) else "the agent turned it down"
 
 
 def _parts(addresses: Sequence[str]) -> Iterable[Sequence[str]]:

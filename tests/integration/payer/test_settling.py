@@ -22,6 +22,7 @@ from tests.integration.payer.conftest import FUNDS, OPTIONS
 from tests.integration.payer.support import BOUND_S, eventually
 
 if TYPE_CHECKING:
+    from shared.obyte.history import ProvenUnit
     from sluice.payer import PayerChannel
     from tests.integration.payer.conftest import World
 
@@ -221,6 +222,40 @@ async def test_what_the_hub_withholds_is_read_again(world: World) -> None:
             await withheld.wait()
         await payer.balance()
         await eventually(lambda: channel.state.deposited_by_me == 550_000)
+
+
+async def test_a_response_that_cannot_be_read_stops_its_channel_and_no_other(world: World) -> None:
+    async with world.payer() as payer:
+        channel, other = await world.open_channel(payer), await world.open_channel(payer)
+        before = channel.state
+        original = payer._wallet._apply_events
+        met = 0
+
+        async def garbled(stored: Any, proven: Any) -> None:
+            nonlocal met
+            if stored.state.aa_address == channel.aa_address:
+                proven = [_garbled(unit, before.peer_address) if _tells(unit.unit, 2) else unit for unit in proven]
+                met += any(unit.is_stable and _tells(unit.unit, 2) for unit in proven)
+            await original(stored, proven)
+
+        payer._wallet._apply_events = garbled  # type: ignore[method-assign]
+        for amount in (20_000, 30_000):
+            await channel.deposit(amount)
+            await other.deposit(amount)
+            world.devnet.ledger.settle()
+            await payer.balance()
+        await eventually(lambda: met and other.state.last_event_id == 3)
+        await payer.balance()
+        assert other.state.deposited_by_me == 550_000
+        assert channel.state == before
+
+
+def _garbled(unit: ProvenUnit, address: str) -> ProvenUnit:
+    messages = [
+        {**message, "payload": {**message["payload"], address: "much"}} if message["app"] == "data" else message
+        for message in unit.unit["messages"]
+    ]
+    return replace(unit, unit={**unit.unit, "messages": messages})
 
 
 def _tells(unit: dict[str, Any], event_id: int) -> bool:

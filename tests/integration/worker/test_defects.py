@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import worker.settlement
+from shared.agent.triggers import trigger_data
 from shared.channels.model import Status
 from shared.obyte.composing import Output
 from shared.obyte.hub_client import HubClient
@@ -14,7 +15,6 @@ from shared.obyte.hub_errors import HubRequestError
 from shared.store.commands import CommandState
 from shared.store.journal import UnitState
 from worker.reading import LedgerReader
-from worker.triggers import trigger_data
 
 if TYPE_CHECKING:
     from shared.channels.model import Channel

@@ -7,7 +7,7 @@ from shared.obyte.coins import Coin
 from shared.obyte.composing import Output, Parents, compose
 from shared.obyte.hub_errors import HubAnswerError
 from shared.obyte.networks import DEVNET
-from tests.unit.worker.builders import AGENT, PEER_KEY, STRANGER, unit_hash
+from tests.unit.agent.builders import AGENT, PEER_KEY, STRANGER, unit_hash
 from worker.definitions import AuthorChecks
 
 if TYPE_CHECKING:

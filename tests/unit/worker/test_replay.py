@@ -12,14 +12,14 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from devnet.agent import AgentState, ChannelParams, Data, Trigger, trigger
+from shared.agent.responses import read_responses
 from shared.channels.errors import EventGapError
 from shared.channels.ledger import Closing, Opened
 from shared.channels.model import Channel, Status
 from shared.obyte.history import ProvenUnit, prove_history
 from shared.obyte.networks import DEVNET
-from tests.unit.worker.builders import AGENT, ME, PEER, STRANGER, TRIGGER_UNIT, new_channel, response
+from tests.unit.agent.builders import AGENT, ME, PEER, STRANGER, TRIGGER_UNIT, new_channel, response
 from worker.applying import advance
-from worker.responses import read_responses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from shared.agent.errors import UnreadableResponseError
+from shared.agent.responses import bounce_reason, read_response, read_responses
 from shared.channels.ledger import Closed, Closing, Opened, Refused
 from shared.channels.model import MAX_AMOUNT
-from tests.unit.worker.builders import (
+from tests.unit.agent.builders import (
     AGENT,
     ASSET,
     LEDGER_TIME,
@@ -22,8 +24,6 @@ from tests.unit.worker.builders import (
     response,
     unit_hash,
 )
-from worker.errors import UnreadableResponseError
-from worker.responses import bounce_reason, read_response, read_responses
 
 CHANNEL = new_channel()
 

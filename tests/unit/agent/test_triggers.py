@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from shared.agent.triggers import read_peer_trigger, touched_addresses, trigger_data
 from shared.channels.closing import Close, Confirm, FraudProof
 from shared.channels.ledger import SeenTrigger
-from tests.unit.worker.builders import (
+from tests.unit.agent.builders import (
     AGENT,
     ASSET,
     DEFINITION,
@@ -18,7 +19,6 @@ from tests.unit.worker.builders import (
     payment,
     unit_of,
 )
-from worker.triggers import read_peer_trigger, touched_addresses, trigger_data
 
 CHANNEL = new_channel()
 CLAIM = '{"signed_message":{"amount_spent":5},"authors":[],"version":"4.0dev"}'

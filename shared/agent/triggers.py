@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from shared.agent.responses import amount_received, first_data, objects
 from shared.channels.closing import Close, Confirm, FraudProof, Trigger
 from shared.channels.ledger import SeenTrigger
 from shared.obyte.addresses import definition_address
@@ -11,7 +12,6 @@ from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.coins import BASE
 from shared.obyte.errors import ObyteError
 from shared.obyte.serialization import parse_js_json
-from worker.responses import amount_received, first_data, objects
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

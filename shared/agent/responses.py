@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.agent.errors import UnreadableResponseError
 from shared.channels.ledger import Closed, Closing, LedgerEvent, Opened, Refused
 from shared.channels.model import MAX_AMOUNT
 from shared.obyte.chash import is_valid_base64
 from shared.obyte.coins import BASE
-from worker.errors import UnreadableResponseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
