@@ -124,6 +124,32 @@ async def test_a_process_starts_without_a_database(tmp_path: Path) -> None:
         await database.close()
 
 
+async def test_a_database_that_takes_no_connections_is_away_until_it_takes_them_again(
+    database_url: str, postgres_url: str
+) -> None:
+    name = database_url.partition("?")[0].rpartition("/")[2]
+    database = await Database.connect(database_url, role=Role.FRONT)
+    with psycopg.connect(postgres_url, autocommit=True) as administrator:
+        administrator.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        with pytest.raises(DatabaseUnavailableError) as refusal:
+            async with database.connection():
+                pass
+        assert refusal.value.sqlstate == "55000"
+        administrator.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
+    async with database.connection() as conn:
+        assert await conn.fetchval("SELECT 1") == 1
+    await database.close()
+
+
+async def test_a_database_that_does_not_exist_is_a_fault_and_no_outage(postgres_url: str) -> None:
+    database = await Database.connect(postgres_url.replace("/sluice?", "/no_such_database?"), role=Role.FRONT)
+    with pytest.raises(StoreError) as refusal:
+        async with database.connection():
+            pass
+    assert type(refusal.value) is StoreError
+    await database.close()
+
+
 async def test_the_host_that_takes_writes_is_used(database_url: str, tmp_path: Path) -> None:
     socket = database_url.partition("?host=")[2]
     name = database_url.partition("?")[0].rpartition("/")[2]
