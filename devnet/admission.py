@@ -98,16 +98,17 @@ class _Admission:
         return Admitted(record, disputed if record.sequence == "temp-bad" else ())
 
     def _record(self, last_ball: UnitRecord, triggered: int, sequence: Sequence) -> UnitRecord:
-        best = self._dag.best_of(self._parents)
         is_provider = self._authors[0] in self._state.system_vars.op_list
+        place = self._dag.place_on(self._parents, is_provider=is_provider)
         return UnitRecord(
             hash=self._unit["unit"],
             unit=self._unit,
             authors=self._authors,
             parents=self._parents,
-            level=1 + max(self._dag.records[parent].level for parent in self._parents),
-            best_parent=best.hash,
-            provider_depth=best.provider_depth + is_provider,
+            level=place.level,
+            best_parent=place.best_parent,
+            witnessed_level=place.witnessed_level,
+            provider_count=place.provider_count,
             timestamp_s=self._unit["timestamp"],
             last_ball_mci=last_ball.mci or 0,
             is_provider=is_provider,

@@ -1,12 +1,16 @@
-"""The graph of units: who includes whom, and the main chain through it.
+"""The graph of units: who includes whom, and the main chain through it (Obyte, ocore `storage.js`, `main_chain.js`).
 
-The real network weighs twelve order providers against each other. Here one provider, run by the ledger itself and
-always serial, decides alone, which makes the rules short:
+The real network weighs twelve order providers against each other; here there is one, run by the ledger itself.
 
-* the best parent of a unit is the one with most provider units on its own chain of best parents;
-* the main chain is the chain of best parents below the provider's newest unit, and once there it never changes,
-  because every next provider unit includes the one before;
-* a main chain unit is stable in view of a unit that has two more provider units above it on its chain.
+* The witnessed level of a unit is the level of the next provider unit below it on its chain of best parents. That the
+  unit is a provider's itself counts only for those above it. It never falls from parents to children.
+* The best parent is the one with the highest witnessed level; of several, the one least far above it; then a
+  provider's unit; then the smallest hash. Full nodes choose the same.
+* The provider takes care (`parents`) that every one of its units stands on the one before by a chain of best parents.
+  So no branch beside that chain ever has a provider unit, and the main chain, ending in the newest of them, only grows.
+* A main chain unit is stable in view of a unit in whose past there are two more provider units. Full nodes count the
+  main chain unit too when it is a provider's, so for them a provider's units are stable one provider unit earlier.
+  What is stable here is stable there, under the same index.
 """
 
 from __future__ import annotations
@@ -35,8 +39,10 @@ class UnitRecord:
     parents: tuple[str, ...]
     level: int
     best_parent: str | None
-    provider_depth: int
-    """Number of provider units on the chain of best parents, this unit included."""
+    witnessed_level: int
+    """Level of the next provider unit below on the chain of best parents."""
+    provider_count: int
+    """Number of provider units in its past and itself."""
     timestamp_s: int
     last_ball_mci: int
     is_provider: bool = False
@@ -54,6 +60,16 @@ class UnitRecord:
     skiplist_units: tuple[str, ...] = ()
     response_count: int = 0
     actual_tps_fee: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a unit with certain parents stands in the graph; the fields are those of `UnitRecord`."""
+
+    level: int
+    best_parent: str
+    witnessed_level: int
+    provider_count: int
 
 
 class Dag:
@@ -79,7 +95,18 @@ class Dag:
 
     def best_of(self, parents: Iterable[str]) -> UnitRecord:
         """Choose the best of several parents."""
-        return min((self.records[parent] for parent in parents), key=lambda r: (-r.provider_depth, r.level, r.hash))
+        return min((self.records[parent] for parent in parents), key=rank)
+
+    def place_on(self, parents: Iterable[str], *, is_provider: bool = False) -> Place:
+        """Find out where a new unit with these parents will stand."""
+        records = [self.records[parent] for parent in parents]
+        best = min(records, key=rank)
+        return Place(
+            level=1 + max(record.level for record in records),
+            best_parent=best.hash,
+            witnessed_level=best.level if best.is_provider else best.witnessed_level,
+            provider_count=max(record.provider_count for record in records) + is_provider,
+        )
 
     def includes(self, earlier: UnitRecord, later: Iterable[str]) -> bool:
         """Whether `earlier` is one of the units `later` or in the past of one."""
@@ -112,12 +139,21 @@ class Dag:
                 stack.extend(self.parents_of(record))
         return sorted(found.values(), key=lambda r: (r.level, r.hash))
 
-    def highest_seen_mci(self, units: Iterable[str]) -> int:
-        """Return the highest index of a main chain unit in the past of these units, themselves included."""
-        units = list(units)
-        past = self.unindexed_past(units)
-        indexed = {parent for record in past for parent in record.parents} | set(units)
-        return max(self.records[unit].seen_mci for unit in indexed)
+    def beyond_main_chain(self, record: UnitRecord) -> tuple[list[UnitRecord], int]:
+        """Return which units of its past, itself included, no main chain unit there includes, and the newest index."""
+        fresh = self.unindexed_past([record.hash])
+        indexed = {parent.hash: parent for unit in fresh for parent in self.parents_of(unit) if parent.mci is not None}
+        if record.mci is not None:
+            indexed[record.hash] = record
+        seen_mci = max(unit.seen_mci for unit in indexed.values())
+        stack = list(indexed.values())
+        beyond = {unit.hash: unit for unit in fresh}
+        while stack:
+            unit = stack.pop()
+            if unit.mci is not None and unit.mci > seen_mci and unit.hash not in beyond:
+                beyond[unit.hash] = unit
+                stack.extend(self.parents_of(unit))
+        return list(beyond.values()), seen_mci
 
     def extend_main_chain(self, provider_unit: UnitRecord) -> None:
         """Let the main chain end in the provider's new unit and give an index to all that it includes."""
@@ -135,8 +171,8 @@ class Dag:
         """Whether a main chain unit is settled for whoever knows only `parents` and their past."""
         if record.mci == 0:
             return True
-        depth = max(self.records[parent].provider_depth for parent in parents)
-        return depth - record.provider_depth >= PROVIDER_UNITS_TO_STABILITY
+        count = max(self.records[parent].provider_count for parent in parents)
+        return count - record.provider_count >= PROVIDER_UNITS_TO_STABILITY
 
     def _append(self, main_chain_unit: UnitRecord) -> None:
         mci = len(self.main_chain)
@@ -148,3 +184,9 @@ class Dag:
         main_chain_unit.seen_mci = mci
         self.main_chain.append(main_chain_unit)
         self.by_mci.append(covered)
+
+
+def rank(record: UnitRecord) -> tuple[int, int, bool, str]:
+    """Sort key by which parents compete: the best comes first."""
+    distance = record.level - record.witnessed_level
+    return (-record.witnessed_level, distance, not record.is_provider, record.hash)

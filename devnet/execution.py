@@ -183,15 +183,16 @@ def _parents(state: LedgerState, main_chain_unit: UnitRecord) -> tuple[str, ...]
 def _add(state: LedgerState, sent: ResponseUnit, main_chain_unit: UnitRecord) -> None:
     unit: dict[str, Any] = sent.unit
     parents = tuple(unit["parent_units"])
-    best = state.dag.best_of(parents)
+    place = state.dag.place_on(parents)
     record = UnitRecord(
         hash=unit["unit"],
         unit=unit,
         authors=(unit["authors"][0]["address"],),
         parents=parents,
-        level=1 + max(state.dag.records[parent].level for parent in parents),
-        best_parent=best.hash,
-        provider_depth=best.provider_depth,
+        level=place.level,
+        best_parent=place.best_parent,
+        witnessed_level=place.witnessed_level,
+        provider_count=place.provider_count,
         timestamp_s=unit["timestamp"],
         last_ball_mci=main_chain_unit.last_ball_mci,
         is_agent=True,

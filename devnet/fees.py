@@ -96,22 +96,21 @@ class TpsFees:
         return min(MAX_FEE, units * self._vars.careful_fee_per_unit(count / elapsed_s))
 
     def _fresh_load(self, record: UnitRecord) -> tuple[int, int]:
-        """Return paying units in the past of a unit that have no index yet, and the highest index in its past.
+        """Return paying units in a unit's past that no main chain unit there includes, and the newest index there.
 
         Units mostly come in a chain, so what is known of the one parent is kept until indexes change.
         """
-        if record.mci is not None:
+        if record.is_on_main_chain:
             return 0, record.seen_mci
         known = self._fresh.get(record.hash)
         if known is None:
-            fresh_parents = [parent for parent in self._dag.parents_of(record) if parent.mci is None]
-            below = self._fresh.get(fresh_parents[0].hash) if len(fresh_parents) == 1 else None
+            parents = list(self._dag.parents_of(record))
+            below = self._fresh.get(parents[0].hash) if len(parents) == 1 else None
             if below is None:
-                past = self._dag.unindexed_past([record.hash])
-                known = sum(map(paying_units, past)), self._dag.highest_seen_mci([record.hash])
+                beyond, seen = self._dag.beyond_main_chain(record)
+                known = sum(map(paying_units, beyond)), seen
             else:
-                seen = max(parent.seen_mci for parent in self._dag.parents_of(record))
-                known = below[0] + paying_units(record), max(below[1], seen)
+                known = below[0] + paying_units(record), below[1]
             self._fresh[record.hash] = known
         return known
 

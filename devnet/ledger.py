@@ -165,7 +165,7 @@ class Ledger:
     def advance(self) -> UnitRecord:
         """Let the order provider post its next unit, and everything happen that this makes stable or provable."""
         address = self._provider.address
-        offer = offer_parents(self.state, self.now_s(), [address], with_disputed=True)
+        offer = offer_parents(self.state, self.now_s(), [address], for_provider=True)
         record = self.post_own(self.treasury.provider_unit(self._provider, offer))
         first_new = len(self.state.dag.main_chain)
         self.state.dag.extend_main_chain(record)
@@ -210,8 +210,7 @@ class Ledger:
         mci = self.state.last_stable_mci + 1
         if mci >= len(self.state.dag.main_chain):
             return False
-        depth = self.state.dag.main_chain[mci].provider_depth
-        return newest.provider_depth - depth >= PROVIDER_UNITS_TO_STABILITY
+        return self.state.dag.is_stable_in_view_of(self.state.dag.main_chain[mci], [newest.hash])
 
     def _stabilise(self, mci: int) -> None:
         stabilise(self.state, mci)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from devnet.dag import rank
 from devnet.fees import MAX_AA_RESPONSES
 from devnet.state import LedgerState, RejectedError
 
@@ -47,13 +48,14 @@ def offer_parents(
     output_addresses: Iterable[str] = (),
     max_aa_responses: int = MAX_AA_RESPONSES,
     *,
-    with_disputed: bool = False,
+    for_provider: bool = False,
 ) -> ParentsOffer:
     """Find parents that include all units of `from_addresses`, for a unit that pays `output_addresses`.
 
-    The provider passes `with_disputed`: its units alone include units in conflict, so that one of them can win.
+    The provider passes `for_provider`: its units alone include units in conflict, so that one of them can win, and
+    have to stand on each other.
     """
-    parents = _choose(state, from_addresses, with_disputed=with_disputed)
+    parents = _choose(state, from_addresses, for_provider=for_provider)
     last_ball = _last_ball(state, parents)
     timestamp_s = max([int(now_s + 0.5), *(record.timestamp_s for record in parents)])
     triggered = sum(address in state.agents for address in set(output_addresses))
@@ -63,13 +65,12 @@ def offer_parents(
     return ParentsOffer(timestamp_s, hashes, last_ball, max(0, fee - balance), triggered)
 
 
-def _choose(state: LedgerState, from_addresses: Sequence[str], *, with_disputed: bool) -> list[UnitRecord]:
+def _choose(state: LedgerState, from_addresses: Sequence[str], *, for_provider: bool) -> list[UnitRecord]:
     ends = list(state.dag.tips.values())
-    if not with_disputed:
-        ends = _good_ends(state, ends)
+    ends = _ends_on_provider_chain(state, ends) if for_provider else _good_ends(state, ends)
     own = [record for address in from_addresses for record in state.live_units_by_author.get(address, ())[-1:]]
     # What the author has written must be below, then the provider's newest unit; the rest is courtesy.
-    ends.sort(key=lambda end: (not any(state.dag.includes(record, [end.hash]) for record in own), -end.provider_depth))
+    ends.sort(key=lambda end: (not any(state.dag.includes(record, [end.hash]) for record in own), rank(end)))
     chosen: list[UnitRecord] = []
     authors: set[str] = set()
     for end in ends:
@@ -79,6 +80,18 @@ def _choose(state: LedgerState, from_addresses: Sequence[str], *, with_disputed:
     if all(end.is_agent for end in chosen):
         raise RejectedError("unable to find parents: no usable non-AA free units", is_final=False)
     return chosen
+
+
+def _ends_on_provider_chain(state: LedgerState, ends: list[UnitRecord]) -> list[UnitRecord]:
+    """Leave out ends that would lead the chain of best parents past the provider's newest unit.
+
+    The unit that the provider makes now outweighs them, so they come in with its next one.
+    """
+    newest = state.dag.main_chain[-1]
+    if any(end.witnessed_level == newest.level for end in ends):
+        return ends  # one stands on the newest unit, and so outweighs all that do not
+    outweighed = (end for end in ends if end is not newest and rank(newest) < rank(end))
+    return [newest, *(end for end in outweighed if not state.dag.includes(newest, [end.hash]))]
 
 
 def _good_ends(state: LedgerState, ends: list[UnitRecord]) -> list[UnitRecord]:
