@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from front import problems
 from front.authentication import ApiKeys
-from front.doors import health, packages, peer
+from front.doors import docs, health, packages, peer
 from shared.bus import Bus
 from shared.receiving.receiver import Receiver
 from shared.settings import Settings, load_settings
@@ -58,11 +58,14 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
         version="0.1.0",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,  # see front.doors.docs
+        redoc_url=None,
     )
     problems.install(app)
     app.add_route(peer.PATH, peer.post, methods=["POST"], include_in_schema=False)
     app.include_router(packages.router)
     app.include_router(health.router)
+    docs.install(app)
     _describe(app, peer.PATH, peer.DESCRIPTION)
     return app
 
