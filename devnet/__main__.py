@@ -13,7 +13,9 @@ _EPILOG = """
 The ledger is kept in memory only: it is gone when the process ends. Every start makes a new genesis unit; with --seed
 the keys of order provider and faucet are the same each time. Money comes from the faucet: "sluice devnet fund", or the
 request devnet/fund {address, amount, asset?} on the hub's socket. Further private requests: devnet/issue {cap?},
-devnet/skip_time {seconds, agents_only?}, devnet/stabilise.
+devnet/stabilise, and devnet/skip_time {seconds, agents_only?}, which lets time pass for the agents alone, so that
+channels time out. With agents_only false it passes for the whole ledger: every running client whose clock stays behind
+then refuses its units as coming from the future, and does nothing until its clock has caught up.
 """
 
 

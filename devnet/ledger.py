@@ -123,7 +123,8 @@ class Ledger:
     def skip_time(self, seconds: float) -> None:
         """Let time pass at once. Units made from now on carry the later timestamps, so timeouts elapse.
 
-        Clients whose clocks stay behind will not believe such units: see `skip_agent_time`.
+        Clients whose clocks stay behind refuse such units as coming from the future, and can do nothing until they have
+        caught up: this is for tests that set the clients' clocks too. For others there is `skip_agent_time`.
         """
         if seconds < 0:
             raise ValueError("time does not go back")

@@ -39,16 +39,21 @@ def issue(ledger: Ledger, params: Any) -> JsonValue:
 
 
 def skip_time(ledger: Ledger, params: Any) -> JsonValue:
-    """`{seconds, agents_only?}` -> `{now}`: let time pass at once, for the whole ledger or for agents alone."""
+    """`{seconds, agents_only?}` -> `{now, agents_now}`: let time pass at once, for agents alone unless told otherwise.
+
+    With `agents_only` false it passes for the whole ledger, and honest clients stop: its units come from their future,
+    so they refuse them, histories and all, until their own clocks have caught up.
+    """
     request = object_of(params, "no params in devnet/skip_time")
-    seconds, agents_only = request.get("seconds"), request.get("agents_only", False)
+    seconds, agents_only = request.get("seconds"), request.get("agents_only", True)
     if type(seconds) is not int or not 0 <= seconds <= MAX_SKIPPED_S or not isinstance(agents_only, bool):
         raise QueryError(f"seconds must be an integer from 0 to {MAX_SKIPPED_S}, agents_only true or false")
     if agents_only:
         ledger.skip_agent_time(seconds)
     else:
         ledger.skip_time(seconds)
-    return {"now": ledger.now_s()}
+    now_s = ledger.now_s()
+    return {"now": now_s, "agents_now": now_s + ledger.state.agents_ahead_s}
 
 
 def stabilise(ledger: Ledger, _params: Any) -> JsonValue:

@@ -35,8 +35,9 @@ LIVENESS_CHECK_S = 3.0
 class Devnet:
     """A local ledger that speaks the hub's protocol on `ws://host:port`.
 
-    `stabilise_after_s` is how long after its arrival a unit can be proven stable to a light client. `port` 0 takes a
-    free one. `clock` returns seconds since 1970; `seed` makes keys reproducible. All state is in memory, in `ledger`.
+    `stabilise_after_s` is how long after its arrival a unit can be proven stable to a light client; one on stale
+    parents takes up to a third longer. `port` 0 takes a free one. `clock` returns seconds since 1970; `seed` makes keys
+    reproducible. All state is in memory, in `ledger`.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class Devnet:
         await asyncio.sleep(0)
 
     def skip_time(self, seconds: float) -> None:
-        """Let time pass at once on the ledger; clients' clocks have to follow."""
+        """Let time pass at once on the ledger; clients whose clocks do not follow refuse its units from then on."""
         self.ledger.skip_time(seconds)
 
     def skip_agent_time(self, seconds: int) -> None:

@@ -39,3 +39,11 @@ def test_help_says_that_nothing_is_kept(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "kept in memory only" in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_says_what_skipped_time_does_to_running_clients(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "for the agents alone" in said
+    assert "refuses its units as coming from the future" in said

@@ -216,7 +216,7 @@ async def test_hub_comes_back_where_it_was_and_with_what_it_had(devnet: Devnet) 
 async def test_skipped_time_is_in_the_next_units(devnet: Devnet) -> None:
     async with HubClient(devnet.url, DEVNET) as hub:
         before = devnet.ledger.now_s()
-        await hub.request("devnet/skip_time", {"seconds": 1_000})
+        await hub.request("devnet/skip_time", {"seconds": 1_000, "agents_only": False})
         assert devnet.ledger.advance().timestamp_s >= int(before) + 1_000
 
 

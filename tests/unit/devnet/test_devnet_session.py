@@ -249,7 +249,12 @@ def test_bad_private_requests_are_refused(client: Client, command: str, params: 
     assert client.ask(command, params).keys() == {"error"}
 
 
-def test_time_can_be_skipped_on_request(hub: Hub, client: Client) -> None:
+def test_skipped_time_passes_for_agents_unless_the_whole_ledger_is_meant(hub: Hub, client: Client) -> None:
     before = hub.ledger.now_s()
-    assert client.ask("devnet/skip_time", {"seconds": 100}) == {"now": before + 100}
-    assert hub.ledger.advance().timestamp_s >= before + 100
+    told = {"now": before, "agents_now": before + 100}
+    assert client.ask("devnet/skip_time", {"seconds": 100}) == told
+    assert client.ask("devnet/skip_time", {"seconds": 0, "agents_only": True}) == told
+    assert hub.ledger.advance().timestamp_s < before + 100
+    told = {"now": before + 50, "agents_now": before + 150}
+    assert client.ask("devnet/skip_time", {"seconds": 50, "agents_only": False}) == told
+    assert hub.ledger.advance().timestamp_s >= before + 50
