@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from devnet.agent import BASE, Trigger
 from devnet.execution import dry_run
+from devnet.proofs import joint_of
 from devnet.request_fields import MAX_LISTED, QueryError, address_of, is_address_list, is_amount, is_hash, object_of
 from shared.obyte.chash import is_valid_address
 from shared.obyte.errors import ObyteError
@@ -93,8 +94,9 @@ def _listed(ledger: Ledger, response: AgentResponse) -> JsonValue:
     listed["response_unit"] = full["response_unit"]
     listed["response"] = full["response"]
     listed["timestamp"] = ledger.state.dag.records[response.trigger_unit].timestamp_s
-    if full["objResponseUnit"] is not None:
-        listed["objResponseUnit"] = full["objResponseUnit"]
+    sent = ledger.state.dag.records.get(str(full["response_unit"]))
+    if sent is not None:
+        listed["objResponseUnit"] = joint_of(ledger.state, sent)["unit"]
     return listed
 
 

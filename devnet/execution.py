@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from devnet.agent import BASE, Message, Response, Trigger, bounce, trigger
+from devnet.agent import BASE, BOUNCE_FEE_BYTES, Message, Response, Trigger, bounce, trigger
 from devnet.composer import DUST_BYTES, CannotSendError, Coins, ResponseUnit, compose_response
 from devnet.dag import UnitRecord
 from devnet.outputs import LedgerOutput, outputs_of
@@ -42,7 +42,10 @@ def dry_run(state: LedgerState, agent: Agent, event: Trigger) -> dict[str, JsonV
     imagined_coins = Coins((*coins.stable, *imagined), coins.from_agents)
     mci = state.last_stable_mci
     outcome = _decide(state, agent, event, imagined_coins, mci, (main_chain_unit.hash,))
-    return full_response(agent.params.address, agent.state, event, outcome, mci)
+    full = full_response(agent.params.address, agent.state, event, outcome, mci)
+    if event.outputs.get(BASE, 0) >= BOUNCE_FEE_BYTES:
+        full["logs"] = []  # of the formulas evaluated: the agent's log nothing, and below its fee none is reached
+    return full
 
 
 def trigger_of(record: UnitRecord, agent_address: str, timestamp_s: int) -> Trigger:

@@ -209,6 +209,17 @@ def test_dry_run_changes_nothing(ledger: Ledger, channel: TestChannel, alice: Ac
     assert response["response_unit"] not in ledger.state.dag.records
 
 
+@pytest.mark.parametrize(("amount", "is_evaluated"), [(10_000, True), (9_999, False)])
+def test_dry_run_tells_the_logs_of_what_it_evaluated(
+    ledger: Ledger, channel: TestChannel, amount: int, *, is_evaluated: bool
+) -> None:
+    channel.open()
+    asked = {"address": channel.address, "trigger": {"address": SOMEONE, "outputs": {"base": amount}}}
+    (response,) = ask(ledger, "light/dry_run_aa", asked)
+    assert response["bounced"] is True
+    assert response.get("logs") == ([] if is_evaluated else None)
+
+
 @pytest.mark.parametrize(
     "trigger",
     [
@@ -239,6 +250,8 @@ def test_responses_are_listed_newest_first_unless_asked(ledger: Ledger, channel:
     assert newest["bounced"] == 0
     assert newest["response"] == {}
     assert newest["objResponseUnit"]["unit"] == newest["response_unit"]
+    sent = ledger.state.dag.records[newest["response_unit"]]
+    assert newest["objResponseUnit"] == {**sent.unit, "main_chain_index": sent.mci, "actual_tps_fee": None}
     listed = ask(ledger, "light/get_aa_responses", {"aas": [channel.address], "order": "ASC"})
     assert listed == [oldest, newest]
     assert ask(ledger, "light/get_aa_responses", {"aa": channel.address, "min_mci": newest["mci"]}) == [newest]
