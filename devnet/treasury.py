@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from devnet.parents import ParentsOffer, offer_parents
 from shared.obyte.coins import BASE, Coin
@@ -14,17 +14,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from devnet.dag import UnitRecord
-    from devnet.ledger import Ledger
+    from devnet.state import LedgerState
     from shared.obyte.keys import KeyPair
     from shared.obyte.serialization import JsonValue
 
 _MS = 1_000
 
 
+class Posting(Protocol):
+    """What the treasury needs of the ledger it writes to."""
+
+    @property
+    def state(self) -> LedgerState:
+        """Everything the ledger knows."""
+
+    def now_s(self) -> float:
+        """Return the ledger's time."""
+
+    def post_own(self, joint: JsonValue) -> UnitRecord:
+        """Take a unit of the ledger's own keys."""
+
+    def settle(self) -> None:
+        """Make stable and provable all that was posted."""
+
+
 class Treasury:
     """The faucet: it owns everything that nobody was given yet."""
 
-    def __init__(self, ledger: Ledger, key: KeyPair) -> None:
+    def __init__(self, ledger: Posting, key: KeyPair) -> None:
         self._ledger = ledger
         self._key = key
 
