@@ -61,4 +61,4 @@ def _coin(unit: dict[str, Any], amount: int) -> LedgerOutput:
 
 def _main_chain_unit(unit: dict[str, Any]) -> UnitRecord:
     last_ball = {"last_ball": unit["last_ball"], "last_ball_unit": unit["last_ball_unit"]}
-    return UnitRecord("", last_ball, (), (), 0, None, 0, unit["timestamp"], 0)
+    return UnitRecord("", last_ball, (), (), 0, None, 0, 1, timestamp_s=unit["timestamp"], last_ball_mci=0)
