@@ -116,7 +116,9 @@ async def _find(aa_address: str) -> dict[str, Any]:
     async with open_database(read_settings()) as database, database.connection() as conn:
         found = (await channels.find(conn, [aa_address])).get(aa_address)
     if found is None:
-        raise CommandError(f"there is no channel {aa_address}")
+        raise CommandError(
+            f"there is no channel {aa_address} that we receive through; those we pay through are found with --payer"
+        )
     return _fields(found)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.common import AsJson, open_payer, print_fields, print_json, read_settings, run
+from sluice.cli.common import AsJson, CommandError, open_payer, print_fields, print_json, read_settings, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from shared.channels.model import Channel
     from sluice.payer import Payer
 
 CONNECT_S = 30
 CATCH_UP_S = 5
+FEES = 100_000
+"""Bytes that the units of a channel's life cost at most, generously."""
 
 Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait at most this long.")]
 
@@ -89,9 +94,11 @@ async def _catch_up(payer: Payer) -> None:
 
 
 async def _open(url: str, amount: int, asset: str, timeout_s: float | None) -> dict[str, Any]:
-    async with open_payer(read_settings()) as payer:
+    settings = read_settings()
+    async with open_payer(settings) as payer:
         await payer.wait_connected(CONNECT_S)
-        channel = await payer.open_channel(url, amount, asset=asset)
+        with _saying_where_to_send_funds(payer, settings.network, amount, asset):
+            channel = await payer.open_channel(url, amount, asset=asset)
         if timeout_s is not None:
             typer.echo(f"channel {channel.aa_address} opens; waiting for the deposit to become stable", err=True)
             await channel.wait_open(timeout_s)
@@ -99,9 +106,28 @@ async def _open(url: str, amount: int, asset: str, timeout_s: float | None) -> d
 
 
 async def _deposit(aa_address: str, amount: int) -> None:
-    async with open_payer(read_settings()) as payer:
+    settings = read_settings()
+    async with open_payer(settings) as payer:
         await payer.wait_connected(CONNECT_S)
-        await payer.deposit(aa_address, amount)
+        with _saying_where_to_send_funds(payer, settings.network, amount, payer.state(aa_address).asset):
+            await payer.deposit(aa_address, amount)
+
+
+@contextmanager
+def _saying_where_to_send_funds(payer: Payer, network: str, amount: int, asset: str) -> Iterator[None]:
+    """Add to an error about missing funds what to do about it."""
+    from shared.obyte.coins import BASE
+    from shared.obyte.errors import CompositionError
+
+    try:
+        yield
+    except CompositionError as error:
+        if error.code != "not_enough_funds":
+            raise
+        advice = f"send funds to {payer.address}"
+        if network == "devnet" and asset == BASE:  # the faucet gives nothing else
+            advice += f", here with `sluice devnet fund {payer.address} {amount + FEES}`"
+        raise CommandError(f"{error}; {advice}") from error
 
 
 def _fields(payer: Payer, aa_address: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ def list_payments(
     """List payments, newest first."""
     found = run(_page(limit, channel, since, until))
     if as_json:
-        print_json([_fields(payment) for payment in found])
+        print_json([{**_fields(payment), "message": _message(payment)} for payment in found])
         return
     print_table(
         ["id", "accepted", "channel", "period", "amount", "asset", "spent so far"],
@@ -95,3 +96,8 @@ def _utc(moment: datetime | None) -> datetime | None:
 def _fields(payment: Payment) -> dict[str, object]:
     fields = {name: getattr(payment, name) for name in COLUMNS}
     return {**fields, "accepted_at": payment.accepted_at.isoformat()}
+
+
+def _message(payment: Payment) -> object:
+    """Return the message as the value that its JSON text means."""
+    return None if payment.message is None else json.loads(payment.message)

@@ -68,7 +68,17 @@ def test_the_key_alone_goes_to_stdout_for_scripts() -> None:
 def test_empty_lists_say_so() -> None:
     assert sluice("channels", "list").stdout == "There are no channels.\n"
     assert sluice("payments", "list").stdout == "There are no payments.\n"
-    assert sluice("channels", "show", CHANNEL).stderr == f"sluice: there is no channel {CHANNEL}\n"
+
+
+@pytest.mark.usefixtures("_database")
+@pytest.mark.parametrize("command", ["show", "close"])
+def test_an_unknown_channel_may_be_one_that_we_pay_through(command: str) -> None:
+    result = sluice("channels", command, CHANNEL)
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"sluice: there is no channel {CHANNEL} that we receive through; those we pay through are found with --payer\n"
+    )
 
 
 @pytest.fixture
@@ -96,6 +106,17 @@ def test_payments_are_listed_newest_first() -> None:
     assert [payment["amount_spent"] for payment in listed] == [300, 200]
     assert sluice("payments", "list").stdout.count(CHANNEL) == 3
     assert json.loads(sluice("payments", "list", "--channel", "X" * 32, "--json").stdout) == []
+
+
+@pytest.mark.usefixtures("_payments")
+def test_messages_are_part_of_the_json_and_not_json_inside_a_text(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE payments SET message = %s WHERE amount_spent = 300", (json.dumps({"order": [3]}),))
+        connection.execute("UPDATE payments SET message = NULL WHERE amount_spent = 200")
+
+    listed = json.loads(sluice("payments", "list", "--json").stdout)
+
+    assert [payment["message"] for payment in listed] == [{"order": [3]}, None, 'order 1, "red"\n']
 
 
 @pytest.mark.usefixtures("_payments")
