@@ -22,7 +22,7 @@ from shared.obyte.signed_messages import sign_message
 from shared.receiving.acceptance import AcceptanceRules, Acceptor
 from shared.receiving.outcomes import Receipt
 from shared.receiving.verification import verify_payment_package
-from shared.store import channels, commands, journal, ledger_events, peer_units
+from shared.store import channels, commands, instance, journal, ledger_events, peer_units
 from shared.store.channel_rows import NewChannel
 from worker.runtime import Runtime
 from worker.settlement import SettlementPace
@@ -339,8 +339,15 @@ class World:
         peer.deposit(deposit, publish=True)
         await self.until(peer, lambda channel: channel.status == "open", "open")
 
+    async def is_awake(self) -> bool:
+        async with self.database.connection() as conn:
+            known = await instance.read(conn)
+        return known is not None and known.watcher_age_s is not None
+
     async def pay(self, peer: Peer, *amounts: int) -> None:
         """Let the peer pay through the way every door's payments take."""
+        # The fronts take payments once a whole round of the watcher has ended.
+        await eventually(self.is_awake, "a heartbeat")
         rules = AcceptanceRules(limits={}, watcher_max_silence_s=60)
         acceptor = Acceptor(self.database, rules, self.bus)
         try:
