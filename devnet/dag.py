@@ -77,6 +77,7 @@ class Dag:
 
     def __init__(self) -> None:
         self.records: dict[str, UnitRecord] = {}
+        self._children: dict[str, list[UnitRecord]] = {}
         self.tips: dict[str, UnitRecord] = {}
         self.main_chain: list[UnitRecord] = []
         self.by_mci: list[list[UnitRecord]] = []
@@ -87,11 +88,16 @@ class Dag:
         self.records[record.hash] = record
         for parent in record.parents:
             self.tips.pop(parent, None)
+            self._children.setdefault(parent, []).append(record)
         self.tips[record.hash] = record
 
     def parents_of(self, record: UnitRecord) -> Iterator[UnitRecord]:
         """Yield the parents of a unit."""
         return (self.records[parent] for parent in record.parents)
+
+    def children_of(self, record: UnitRecord) -> Iterable[UnitRecord]:
+        """Return the units that have this one for a parent."""
+        return self._children.get(record.hash, ())
 
     def best_of(self, parents: Iterable[str]) -> UnitRecord:
         """Choose the best of several parents."""

@@ -124,11 +124,30 @@ class TpsFees:
         last_ball = self._dag.main_chain[main_chain_unit.last_ball_mci]
         elapsed_s = main_chain_unit.timestamp_s - last_ball.timestamp_s or 1
         count = self._caused[mci] - self._caused[main_chain_unit.last_ball_mci]
-        per_unit = self._vars.fee_per_unit(count / elapsed_s)
         for record in units:
             if record.sequence == "good":
+                load = count - self._load_beside(record, main_chain_unit)
+                per_unit = self._vars.fee_per_unit(load / elapsed_s)
                 record.actual_tps_fee = per_unit * (1 + record.response_count)
                 self._credit(record, mci, _paid(record) - record.actual_tps_fee)
+
+    def _load_beside(self, record: UnitRecord, main_chain_unit: UnitRecord) -> int:
+        """Return the load that the main chain unit of an index sees only through a unit's parents but the best one.
+
+        A unit is not charged for it. Units count while some way leads down to them, past agents' units.
+        """
+        last_ball_mci, mci = main_chain_unit.last_ball_mci, main_chain_unit.mci or 0
+        beside: dict[str, UnitRecord] = {}
+        stack = [parent for parent in self._dag.parents_of(record) if parent.hash != record.best_parent]
+        while stack:
+            unit = stack.pop()
+            if unit.hash in beside or unit.is_agent or unit.mci is None or unit.mci <= last_ball_mci:
+                continue
+            above = (child for child in self._dag.children_of(unit) if child is not record and not child.is_agent)
+            if not any(child.mci is not None and child.mci <= mci and child.hash not in beside for child in above):
+                beside[unit.hash] = unit
+                stack.extend(self._dag.parents_of(unit))
+        return sum(1 + unit.response_count for unit in beside.values())
 
     def balance(self, address: str, mci: int) -> int:
         """Overpaid bytes of an address, negative when it paid too little, as of a main chain index."""

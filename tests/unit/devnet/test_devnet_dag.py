@@ -155,6 +155,57 @@ def test_load_of_a_stale_branch_is_all_that_lies_below_it(clock: Clock) -> None:
     assert fee == price
 
 
+def test_provider_unit_is_charged_the_load_below_its_best_parent(clock: Clock) -> None:
+    ledger = Ledger(seed=b"load", clock=clock, tps_interval=5)
+    people = [Actor(ledger, number) for number in (1, 2)]
+    for actor in people:
+        actor.fund()
+    joints = [actor.compose([Output(actor.address, 1)]) for actor in people]
+    branches = [ledger.post(joint) for joint in joints]
+    above = ledger.advance()
+    assert above.parents == tuple(sorted(branch.hash for branch in branches))
+    ledger.settle()
+    assert above.actual_tps_fee == charged(ledger, above)
+    assert above.actual_tps_fee < ledger.state.system_vars.fee_per_unit(len(load_below(ledger, above)) + 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_charge_is_for_what_best_parents_and_others_lead_to(clock: Clock, seed: int) -> None:
+    ledger = Ledger(seed=b"load", clock=clock, tps_interval=20)
+    for _ in post_beside_each_other(ledger, seed):
+        clock.now_s += 1
+    stable = [record for record in ledger.state.dag.records.values() if record.is_stable and record.mci]
+    assert [record.actual_tps_fee for record in stable] == [charged(ledger, record) for record in stable]
+    assert any(record.actual_tps_fee for record in stable)
+
+
+def charged(ledger: Ledger, record: UnitRecord) -> int:
+    """What a unit without responses pays in the end, counted unit by unit."""
+    main_chain_unit = ledger.state.dag.main_chain[record.mci or 0]
+    last_ball = ledger.state.dag.main_chain[main_chain_unit.last_ball_mci]
+    elapsed_s = main_chain_unit.timestamp_s - last_ball.timestamp_s or 1
+    return ledger.state.system_vars.fee_per_unit(len(load_below(ledger, record)) / elapsed_s)
+
+
+def load_below(ledger: Ledger, charged_unit: UnitRecord) -> set[str]:
+    """Units met on the way from the main chain unit of an index down to its last ball.
+
+    From the unit that is charged, the way goes on to its best parent only.
+    """
+    dag = ledger.state.dag
+    stack = [dag.main_chain[charged_unit.mci or 0]]
+    last_ball_mci = stack[0].last_ball_mci
+    met: set[str] = set()
+    while stack:
+        record = stack.pop()
+        if record.hash in met or (record.mci or 0) <= last_ball_mci:
+            continue
+        met.add(record.hash)
+        only_best = record is charged_unit and record.best_parent is not None
+        stack += [dag.records[str(record.best_parent)]] if only_best else list(dag.parents_of(record))
+    return met
+
+
 def chain(dag: Dag, record: UnitRecord) -> list[UnitRecord]:
     """Best parents of a unit down to genesis, itself first."""
     found = [record]
