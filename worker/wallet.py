@@ -141,8 +141,9 @@ class Wallet:
             client = self._connected()
             if await self._resume(client):
                 raise PostingError("in_doubt", "the fate of an earlier unit is not known yet")
+            is_disclosed = False
             for _ in range(MAX_COMPOSITIONS):
-                joint = await self._compose(client, order)
+                joint = await self._compose(client, order, is_disclosed=is_disclosed)
                 if not await self._journal(joint, order):
                     return None
                 refusal = await self._send(client, joint.unit_hash, joint.as_json())
@@ -152,6 +153,7 @@ class Wallet:
                 await self._failed(joint.unit_hash, refusal)
                 if refusal.kind != "recompose":
                     raise PostingError(refusal.kind, refusal.hub_text)
+                is_disclosed = is_disclosed or refusal.is_for_known_definition
             raise PostingError("recompose", "parents or fees change faster than units can be made")
 
     async def resume(self) -> None:
@@ -189,7 +191,8 @@ class Wallet:
                 await self._failed(entry.unit, refusal)
         return False
 
-    async def _compose(self, client: HubClient, order: UnitOrder) -> Joint:
+    async def _compose(self, client: HubClient, order: UnitOrder, *, is_disclosed: bool) -> Joint:
+        """Make a unit. `is_disclosed`: the ledger has our definition, whatever we have seen of it."""
         now_s = self._clock()
         payees = {payment.address for payment in order.payments} | {self.address}
         try:
@@ -218,7 +221,9 @@ class Wallet:
                 parents=parents,
                 payments=order.payments,
                 messages=order.messages,
-                include_definition=not self.coins.definition_disclosed(self.address, parents.last_ball_mci),
+                include_definition=not (
+                    is_disclosed or self.coins.definition_disclosed(self.address, parents.last_ball_mci)
+                ),
                 max_aa_responses=order.max_aa_responses,
             )
             contested = self._contested.get(order.purpose, frozenset())

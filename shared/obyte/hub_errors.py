@@ -52,3 +52,11 @@ class JointRefusedError(HubRequestError):
     def __init__(self, hub_text: str, kind: RefusalKind) -> None:
         super().__init__("post_joint", hub_text)
         self.kind = kind
+
+    @property
+    def is_for_known_definition(self) -> bool:
+        """Whether the ledger has the author's definition already, which we may not have seen become stable yet.
+
+        The replacement must leave it out; only if the hub lies about that is it refused in its turn.
+        """
+        return "duplicate definition" in self.hub_text.lower()

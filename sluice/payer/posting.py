@@ -138,6 +138,7 @@ class UnitPoster:
 
     async def _post(self, client: HubClient, entry: JournalEntry) -> JournalEntry:
         """Post until the hub has it. Raises LedgerError when it never will, HubError when nobody knows."""
+        is_disclosed = False
         for _ in range(MAX_REPLACEMENTS + 1):
             try:
                 await client.post_joint(entry.joint)
@@ -150,7 +151,8 @@ class UnitPoster:
                 return await self._posted(entry)
             if refusal.kind != "recompose":
                 break
-            entry = await self._replace(client, entry)
+            is_disclosed = is_disclosed or refusal.is_for_known_definition
+            entry = await self._replace(client, entry, is_disclosed=is_disclosed)
         self._wallet.coins.forget(entry.unit)
         await self._wallet.give_up(entry.unit, "failed", refusal.hub_text)
         code = "double_spend" if refusal.kind == "double_spend" else "unit_refused"
@@ -160,11 +162,12 @@ class UnitPoster:
         await self._store.run(lambda connection: payer_store.set_unit_state(connection, entry.unit, "posted"))
         return entry
 
-    async def _replace(self, client: HubClient, entry: JournalEntry) -> JournalEntry:
+    async def _replace(self, client: HubClient, entry: JournalEntry, *, is_disclosed: bool) -> JournalEntry:
         """Compose the same again on new parents, of the very same coins, and journal it in the place of the first."""
         order = _order_of(entry, self._key.address)
         try:
-            joint = await self._compose(client, order, self._wallet.coins.spent_by(entry.unit))
+            coins = self._wallet.coins.spent_by(entry.unit)
+            joint = await self._compose(client, order, coins, is_disclosed=is_disclosed)
         except CompositionError as error:
             self._wallet.coins.forget(entry.unit)
             await self._wallet.give_up(entry.unit, "failed", error.text)
@@ -182,7 +185,10 @@ class UnitPoster:
         self._wallet.coins.apply(joint.unit, is_stable=False)
         return replacement
 
-    async def _compose(self, client: HubClient, order: UnitOrder, coins: Sequence[Coin] | None = None) -> Joint:
+    async def _compose(
+        self, client: HubClient, order: UnitOrder, coins: Sequence[Coin] | None = None, *, is_disclosed: bool = False
+    ) -> Joint:
+        """Make a unit. `is_disclosed`: the ledger has our definition, whatever we have seen of it."""
         purse = self._wallet.coins
         own = self._key.address
         parents = await client.get_parents(
@@ -208,7 +214,7 @@ class UnitPoster:
             parents=parents,
             payments=order.payments,
             messages=order.messages,
-            include_definition=not purse.definition_disclosed(own, parents.last_ball_mci),
+            include_definition=not (is_disclosed or purse.definition_disclosed(own, parents.last_ball_mci)),
             max_aa_responses=order.max_aa_responses,
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.channels.model import Status
+from shared.obyte.coins import CoinSet
 from shared.obyte.errors import CompositionError
 from shared.obyte.hub_client import HubClient
 from sluice.payer import PayerOptions
@@ -221,9 +222,9 @@ async def test_a_deposit_that_no_longer_fits_is_replaced_by_one_of_the_same_coin
 ) -> None:
     replace = UnitPoster._replace
 
-    async def replace_a_second_later(*args: Any) -> Any:
+    async def replace_a_second_later(*args: Any, **named: Any) -> Any:
         world.devnet.skip_time(1)
-        return await replace(*args)
+        return await replace(*args, **named)
 
     monkeypatch.setattr(UnitPoster, "_replace", replace_a_second_later)
     async with world.payer() as payer:
@@ -237,6 +238,17 @@ async def test_a_deposit_that_no_longer_fits_is_replaced_by_one_of_the_same_coin
     spent = [_inputs(entry.content) for entry in journal]
     assert spent[0] == spent[1] == spent[2]
     assert deposits(world) == [journal[-1].unit]
+
+
+async def test_a_definition_that_the_hub_knows_before_we_do_is_left_out_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.payer() as payer:
+        channel = await world.open_channel(payer)
+        monkeypatch.setattr(CoinSet, "definition_disclosed", lambda *_: False)  # as while a history is on its way
+        await channel.deposit(50_000)
+        journal = await payer._settler._store.run(_journal_of(channel.aa_address))
+    assert [entry.state for entry in journal] == ["done", "replaced", "posted"]
 
 
 async def test_a_deposit_refused_for_the_moment_is_posted_again(world: World) -> None:

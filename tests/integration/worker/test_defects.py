@@ -9,6 +9,7 @@ import pytest
 import worker.settlement
 from shared.agent.triggers import trigger_data
 from shared.channels.model import Status
+from shared.obyte.coins import CoinSet
 from shared.obyte.composing import Output
 from shared.obyte.hub_client import HubClient
 from shared.obyte.hub_errors import HubRequestError
@@ -170,3 +171,19 @@ async def test_b12_a_history_too_large_for_one_answer_is_read_in_parts_and_from_
         await world.until(one, lambda channel: channel.deposited_by_peer == 1_040_000, "at its second event")
         await world.until(two, lambda channel: channel.deposited_by_peer == 1_050_000, "at its second event")
     assert max(asked) == 2
+
+
+async def test_a_definition_that_the_hub_knows_before_we_do_is_left_out_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.own.post([Output(world.own.address, 1_000)])
+    await world.devnet.stabilise()
+    monkeypatch.setattr(CoinSet, "definition_disclosed", lambda *_: False)  # as while a history is on its way
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        command = await world.until_done(await world.order_close(peer))
+    assert command.error is None
+    refused, sent = await world.journal(peer)
+    assert (refused.state, sent.unit) == (UnitState.FAILED, command.result["unit"])
+    assert "duplicate definition" in (refused.error or "")
