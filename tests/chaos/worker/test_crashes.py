@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from shared.channels.model import Channel, Status
+from shared.obyte.composing import Output
 from shared.obyte.hub_client import HubClient
 from shared.obyte.hub_errors import HubTimeoutError
 from shared.store import commands, journal, lease
@@ -149,6 +150,9 @@ async def test_b08_while_one_unit_is_in_doubt_no_other_is_made(world: World, mon
             raise HubTimeoutError("post_joint", 0)
         await post(client, joint)
 
+    # Our definition is on the ledger and known, so that no unit is refused for telling it again.
+    world.own.post([Output(world.own.address, 1_000)])
+    await world.devnet.stabilise()
     one, two = await world.peer(1), await world.peer(2)
     async with world.running():
         await world.open(one)
