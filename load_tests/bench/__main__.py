@@ -122,8 +122,8 @@ def _ratios(rows: list[Row], bare: dict[int, float], verification: float) -> dic
 
 
 def _show(report: dict[str, Any], console: Console) -> None:
-    table = Table(title="payments through one front process, durable commits")
-    for name in ("channels", "at a time", "payments/s", "p50 ms", "p99 ms", "front CPU µs", "Postgres CPU µs"):
+    table = Table(title="payments through one front process, durable commits; CPU in µs per payment")
+    for name in ("channels", "parallel", "per s", "p50 ms", "p99 ms", "front CPU", "PG CPU"):
         table.add_column(name, justify="left" if name == "channels" else "right", no_wrap=True)
     for row in report["rows"]:
         table.add_row(
