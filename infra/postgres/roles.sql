@@ -2,6 +2,9 @@
 --
 --   psql --dbname=postgres --file=infra/postgres/roles.sql
 --   psql --dbname=postgres --command='CREATE DATABASE sluice OWNER sluice_migrator'
+--   psql --dbname=postgres --command='ALTER DATABASE sluice SET log_error_verbosity = terse'
+--
+-- The last one keeps signed packages out of the server's log, which would quote a row that it refuses.
 --
 -- Then give the three logins passwords (`\password sluice_front_login` …) and use one each:
 --

@@ -100,6 +100,20 @@ def test_what_postgres_confirms_is_on_disk(settings: Settings) -> None:
     assert set(shown.values()) == {"on"}
 
 
+def test_a_row_that_is_refused_is_not_quoted_in_the_servers_log(settings: Settings) -> None:
+    secret = "a signed package"
+    with EmbeddedServices(settings) as completed:
+        execute(completed.database_dsn, "CREATE TABLE channels (claim text, credit bigint CHECK (credit >= 0))")
+        with (
+            psycopg.connect(completed.database_dsn, autocommit=True) as connection,
+            pytest.raises(psycopg.errors.CheckViolation),
+        ):
+            connection.execute("INSERT INTO channels VALUES (%s, %s)", (secret, -1))
+    log = (settings.home / "logs" / "postgres.log").read_text()
+    assert "violates check constraint" in log
+    assert secret not in log
+
+
 def test_nobody_else_can_connect(settings: Settings) -> None:
     with EmbeddedServices(settings) as completed:
         directory = Path(completed.database_dsn.partition("host=")[2])
