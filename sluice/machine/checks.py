@@ -98,6 +98,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
     try:
         yield await _postgres_version(conn)
         yield await _durability(conn)
+        yield await _server_log(conn)
         async for finding in _schema(conn, settings):
             yield finding
     finally:
@@ -120,6 +121,13 @@ async def _durability(conn: Connection) -> Finding:
         found = f"{' and '.join(off)} not on"
         return Finding("durability", Verdict.FAIL, found, "switch on: a payment must not be lost after we said yes")
     return Finding("durability", Verdict.OK, "what Postgres confirms is on disk")
+
+
+async def _server_log(conn: Connection) -> Finding:
+    if await conn.fetchval("SHOW log_error_verbosity") != "terse":
+        advice = "set log_error_verbosity to terse (infra/postgres/roles.sql)"
+        return Finding("server log", Verdict.WARN, "quotes rows that are refused, signed packages included", advice)
+    return Finding("server log", Verdict.OK, "quotes no rows")
 
 
 async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding]:

@@ -205,6 +205,18 @@ async def test_doctor_wants_what_postgres_confirms_to_be_on_disk(tmp_path: Path,
     assert found["durability"][:2] == (Verdict.FAIL, "synchronous_commit not on")
 
 
+async def test_doctor_warns_of_a_server_whose_log_quotes_rows(tmp_path: Path, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        name = connection.info.dbname
+        quiet = await findings(Settings(home=tmp_path, database_url=database_url))
+        connection.execute(f"ALTER DATABASE {name} SET log_error_verbosity = verbose".encode())
+
+    found = await findings(Settings(home=tmp_path, database_url=database_url))
+
+    assert quiet["server log"][0] is Verdict.OK
+    assert found["server log"][0] is Verdict.WARN
+
+
 async def test_doctor_wants_the_schema_of_this_release(tmp_path: Path, postgres_url: str) -> None:
     found = await findings(Settings(home=tmp_path, database_url=postgres_url))
 
