@@ -12,6 +12,8 @@ class Fault:
 
     drops_connection: bool = False
     loses_answer: bool = False
+    denial: str | None = None
+    """Answered as an error instead of the true answer."""
     delay_s: float = 0.0
 
 
@@ -32,6 +34,10 @@ class Faults:
     def lose_answer(self, command: str) -> None:
         """Carry out the next such request, and answer nothing."""
         self._faults[command].append(Fault(loses_answer=True))
+
+    def deny(self, command: str, text: str) -> None:
+        """Carry out the next such request, and answer with an error as if nothing had been done."""
+        self._faults[command].append(Fault(denial=text))
 
     def drop_connection_after(self, command: str) -> None:
         """Carry out the next such request, and cut the connection instead of answering."""

@@ -136,6 +136,7 @@ class Session:
         if fault.drops_connection:
             self._cut()
         elif not fault.loses_answer:
+            answer = answer if fault.denial is None else {"error": fault.denial}
             self._send(self._response(request, answer), fault.delay_s)
 
     def _response(self, request: Request, answer: JsonValue) -> str:

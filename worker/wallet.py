@@ -146,7 +146,7 @@ class Wallet:
                 joint = await self._compose(client, order, is_disclosed=is_disclosed)
                 if not await self._journal(joint, order):
                     return None
-                refusal = await self._send(client, joint.unit_hash, joint.as_json())
+                refusal = await self._deliver(client, joint.unit_hash, joint.as_json())
                 if refusal is None:
                     self._contested.pop(order.purpose, None)
                     return joint.unit_hash
@@ -175,11 +175,8 @@ class Wallet:
             if entry.state is UnitState.POSTED and entry.unit not in self._missing:
                 continue
             try:
-                refusal = await self._send(client, entry.unit, entry.joint)
-                if refusal is not None and await client.get_joint(entry.unit) is not None:
-                    await self._taken(entry.unit)
-                    refusal = None
-            except (PostingError, HubError) as error:
+                refusal = await self._deliver(client, entry.unit, entry.joint)
+            except PostingError as error:
                 logger.warning("unit_in_doubt", unit=entry.unit, code=error.code, reason=str(error))
                 return True
             self._missing.discard(entry.unit)
@@ -266,6 +263,24 @@ class Wallet:
             fees=joint.fees.total,
         )
         return True
+
+    async def _deliver(self, client: HubClient, unit: str, joint: Mapping[str, JsonValue]) -> JointRefusedError | None:
+        """Post a journaled unit; a hub that refuses it is asked whether it has it all the same.
+
+        A unit that the hub keeps must not be replaced: both would cost, and one would do nothing. Raises PostingError
+        `in_doubt`.
+        """
+        refusal = await self._send(client, unit, joint)
+        if refusal is None:
+            return None
+        try:
+            kept = await client.get_joint(unit)
+        except HubError as error:
+            raise PostingError("in_doubt", str(error)) from error
+        if kept is None:
+            return refusal
+        await self._taken(unit)
+        return None
 
     async def _send(self, client: HubClient, unit: str, joint: Mapping[str, JsonValue]) -> JointRefusedError | None:
         """Post a journaled unit; returns the refusal if the hub will never take it like this.

@@ -64,6 +64,17 @@ async def test_a_peer_who_was_first_makes_the_order_fail_and_is_answered(world: 
     assert len(world.triggers(peer, "confirm")) == 1
 
 
+async def test_a_unit_that_the_hub_denies_and_keeps_is_not_made_twice(world: World) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        world.devnet.faults.deny("post_joint", "unknown parents")
+        command = await world.until_done(await world.order_close(peer))
+        await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
+    assert command.error is None
+    assert [entry.unit for entry in await world.journal(peer)] == [command.result["unit"]]
+
+
 async def test_many_channels_are_closed_one_unit_after_the_other(world: World) -> None:
     world.fund(world.own, 50_000_000)
     async with world.running():
