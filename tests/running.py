@@ -36,10 +36,9 @@ def settings_for(home: Path) -> Settings:
 
 
 def variables_of(settings: Settings) -> dict[str, str]:
-    """The environment that gives a command these settings; what has its default is left out."""
-    # A hub that is named would be taken for the operator's.
-    names = ("SLUICE_HOME", "SLUICE_PORT", "SLUICE_DEVNET_PORT")
-    return {**os.environ, **{name: value for name, value in environment(settings).items() if name in names}}
+    """The environment that gives a command these settings, but for the hub: one that is named is the operator's."""
+    named = {name: value for name, value in environment(settings).items() if name != "SLUICE_HUB_URL"}
+    return {**os.environ, **named}
 
 
 def pids_of(parent: int) -> list[int]:

@@ -98,7 +98,7 @@ async def _open(url: str, amount: int, asset: str, timeout_s: float | None) -> d
     async with open_payer(settings) as payer:
         await payer.wait_connected(CONNECT_S)
         with _saying_where_to_send_funds(payer, settings.network, amount, asset):
-            channel = await payer.open_channel(url, amount, asset=asset)
+            channel = await payer.open_channel(url, amount, asset=asset, timeout_s=settings.default_channel_timeout_s)
         if timeout_s is not None:
             typer.echo(f"channel {channel.aa_address} opens; waiting for the deposit to become stable", err=True)
             await channel.wait_open(timeout_s)

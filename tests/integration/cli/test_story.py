@@ -29,7 +29,7 @@ def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(home: Path) -> None:
-    settings = settings_for(home)
+    settings = settings_for(home).model_copy(update={"default_channel_timeout_s": 900})
     with sluice_up(settings):
         payer = sluice(settings, "wallet", "address", "--payer")["address"]
         poor = run(settings, "channels", "open", settings.local_url, "1000000")
@@ -44,6 +44,7 @@ def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(home: Path) 
         assert f"send funds to {payer}, here with `sluice devnet fund {payer} 1100000`" in poor.stderr
 
         assert (opened["status"], opened["deposited_by_me"]) == ("open", 1_000_000)
+        assert opened["timeout_s"] == 900
         assert [first["duplicate"], again["duplicate"]] == [False, True]
         assert first["response"] == again["response"]
         assert too_much.returncode == 1
