@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from shared.agent.responses import objects, payments
 from shared.logs import get_logger
-from shared.obyte.coins import AGENT_COIN_AGE_S, BASE, CoinSet, Outpoint
+from shared.obyte.coins import CoinSet, Outpoint
 from shared.obyte.composing import Joint, Output, compose
 from shared.obyte.errors import CompositionError, HubError
 from shared.obyte.hub_errors import HubAnswerError, HubClosedError, HubTimeoutError, JointRefusedError
@@ -202,15 +202,12 @@ class Wallet:
                 last_seen_mci=self._last_ball_mci,
             )
             self._last_ball_mci = parents.last_ball_mci
-            coins = [
-                coin
-                for asset in {BASE, *(payment.asset for payment in order.payments)}
-                for coin in self.coins.spendable(
-                    asset,
-                    last_ball_mci=parents.last_ball_mci,
-                    settled_before_s=None if self._network.name == "devnet" else now_s - AGENT_COIN_AGE_S,
-                )
-            ]
+            coins = self.coins.purse(
+                (payment.asset for payment in order.payments),
+                network=self._network,
+                last_ball_mci=parents.last_ball_mci,
+                now_s=now_s,
+            )
             composed = partial(
                 compose,
                 network=self._network,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import sys
 import time
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,10 +14,10 @@ import httpx
 import psutil
 
 from load_tests.bench.payers import DEPOSIT, RECEIVER, TIMEOUT_S, BenchPayer
-from shared.settings import Settings, environment, load_settings
+from shared.settings import Settings, load_settings
 from shared.store.migrations import migrate
 from sluice.machine.embedded import EmbeddedServices
-from sluice.machine.processes import Child, launched
+from sluice.machine.processes import Child, start_part
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -107,13 +105,7 @@ async def _open_channels(dsn: str, payers: Sequence[BenchPayer]) -> None:
 
 @contextmanager
 def _child(name: str, words: list[str], settings: Settings) -> Iterator[Child]:
-    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("SLUICE_")}
-    child = Child(
-        name,
-        launched([sys.executable, *words]),
-        log=settings.home / "logs" / f"{name}.log",
-        env={**inherited, **environment(settings)},
-    )
+    child = start_part(name, words, settings)
     try:
         yield child
     finally:

@@ -4,49 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
-from dataclasses import dataclass, field
+import time
 from typing import TYPE_CHECKING
 
+from shared.channels.model import Channel, Status
 from shared.obyte.agents import channel_address
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
-from shared.obyte.signed_messages import sign_message
+from sluice.payer.signing import OfflineChannel, PaymentSigner, pay_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from shared.obyte.serialization import JsonValue
-
 RECEIVER = KeyPair(hashlib.sha256(b"bench receiver").digest())
 TIMEOUT_S = 1_000
 DEPOSIT = 10**15
+PREPARED_AHEAD_S = 3_600
 
 
-@dataclass(slots=True)
 class BenchPayer:
-    """One payer with one open channel; `spent` is what he has signed so far."""
+    """One payer with one open channel of his own."""
 
-    number: int
-    key: KeyPair = field(init=False, repr=False)
-    aa_address: str = field(init=False)
-    spent: int = 0
-
-    def __post_init__(self) -> None:
-        self.key = KeyPair(hashlib.sha256(b"bench payer %d" % self.number).digest())
+    def __init__(self, number: int) -> None:
+        self.key = KeyPair(hashlib.sha256(b"bench payer %d" % number).digest())
+        self.salt = f"bench{number}"
         self.aa_address = channel_address(RECEIVER.address, self.key.address, "base", TIMEOUT_S, self.salt)
-
-    @property
-    def salt(self) -> str:
-        """What tells the payer's channel from others."""
-        return f"bench{self.number}"
+        opened = Channel(
+            aa_address=self.aa_address,
+            own_address=self.key.address,
+            peer_address=RECEIVER.address,
+            asset="base",
+            timeout_s=TIMEOUT_S,
+            status=Status.OPEN,
+            period=1,
+            deposited_by_me=DEPOSIT,
+        )
+        self._channel = OfflineChannel(opened, PaymentSigner(self.key, DEVNET))
 
     def next_body(self) -> bytes:
         """Sign the next payment of one unit and return the HTTP body that carries it."""
-        self.spent += 1
-        terms: JsonValue = {"payment_amount": 1, "amount_spent": self.spent, "period": 1, "aa_address": self.aa_address}
-        package = sign_message(terms, self.key, DEVNET)
-        return json.dumps({"command": "pay", "params": {"signed_package": package}}, separators=(",", ":")).encode()
+        # Bodies are made ahead and may wait longer than the front lets a request grow old.
+        sent_at_ms = int((time.time() + PREPARED_AHEAD_S) * 1000)
+        return pay_request(self._channel.sign(1).package, None, tag="bench", timestamp_ms=sent_at_ms)
 
 
 def bodies(payers: Sequence[BenchPayer], count: int) -> Iterator[bytes]:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
 
 Policy: TypeAlias = Literal["none", "own", "all"]
@@ -205,6 +206,17 @@ class CoinSet:
             if is_settled or (not is_young and (policy == "all" or (policy == "own" and coin.author_is_mine))):
                 chosen.append(coin)
         return tuple(chosen)
+
+    def purse(
+        self, assets: Iterable[str], policy: Policy = "own", *, network: Network, last_ball_mci: int, now_s: float
+    ) -> list[Coin]:
+        """Coins for a unit that pays in these assets, and its fees in bytes, now and after this last ball."""
+        settled_before_s = None if network.name == "devnet" else now_s - AGENT_COIN_AGE_S
+        return [
+            coin
+            for asset in {BASE, *assets}
+            for coin in self.spendable(asset, policy, last_ball_mci=last_ball_mci, settled_before_s=settled_before_s)
+        ]
 
     def definition_disclosed(self, address: str, last_ball_mci: int) -> bool:
         """Whether a stable unit up to `last_ball_mci` carries the definition of the address.

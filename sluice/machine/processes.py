@@ -9,8 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.settings import environment
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from shared.settings import Settings
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 LARGEST_LOG = 10_000_000  # bytes; a larger one is set aside at the next start
@@ -101,3 +105,15 @@ class Child:
         if self.exit_status is None:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def start_part(name: str, words: Sequence[str], settings: Settings, *, pass_fds: Sequence[int] = ()) -> Child:
+    """Start our own Python with `words` as a child that has exactly these settings and logs to the home's `logs`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("SLUICE_")}
+    return Child(
+        name,
+        launched([sys.executable, *words]),
+        log=settings.home / "logs" / f"{name}.log",
+        env={**inherited, **environment(settings)},
+        pass_fds=pass_fds,
+    )

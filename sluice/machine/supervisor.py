@@ -7,9 +7,7 @@ and what its log ends with: on one machine a half-running receiver is worse than
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import sys
 import time
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -21,13 +19,12 @@ from websockets.exceptions import WebSocketException
 
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import DEVNET
-from shared.settings import environment
 from shared.store import instance
 from shared.store.database import Database, Role
 from shared.store.migrations import migrate
 from sluice.home import HomeLock
 from sluice.machine.embedded import EmbeddedServices
-from sluice.machine.processes import Child, launched
+from sluice.machine.processes import Child, start_part
 from sluice.machine.progress import Silent
 from sluice.machine.vault import init_vault, open_vault, payer_home
 from sluice.payer.payer import STORE_FILE
@@ -194,14 +191,7 @@ class Stack:
             return child, f"http://127.0.0.1:{own.getsockname()[1]}/"
 
     def _start(self, name: str, words: list[str], undo: ExitStack, *, pass_fds: Sequence[int] = ()) -> Child:
-        inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("SLUICE_")}
-        child = Child(
-            name,
-            launched([sys.executable, *words]),
-            log=self.settings.home / "logs" / f"{name}.log",
-            env={**inherited, **environment(self.settings)},
-            pass_fds=pass_fds,
-        )
+        child = start_part(name, words, self.settings, pass_fds=pass_fds)
         undo.callback(child.stop, within_s=STOP_BOUND_S)
         self.children.append(child)
         return child

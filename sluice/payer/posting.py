@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from shared.obyte.coins import AGENT_COIN_AGE_S, BASE, Coin, Policy
+from shared.obyte.coins import BASE, Coin, Policy
 from shared.obyte.composing import Joint, Output, compose
 from shared.obyte.errors import CompositionError, HubError
 from shared.obyte.hub_errors import JointRefusedError
@@ -189,7 +189,7 @@ class UnitPoster:
         self, client: HubClient, order: UnitOrder, coins: Sequence[Coin] | None = None, *, is_disclosed: bool = False
     ) -> Joint:
         """Make a unit. `is_disclosed`: the ledger has our definition, whatever we have seen of it."""
-        purse = self._wallet.coins
+        known = self._wallet.coins
         own = self._key.address
         parents = await client.get_parents(
             witnesses=self._wallet.witnesses,
@@ -199,14 +199,13 @@ class UnitPoster:
             now_s=self._clock(),
         )
         if coins is None:
-            settled_before_s = None if self._network.name == "devnet" else self._clock() - AGENT_COIN_AGE_S
-            coins = [
-                coin
-                for asset in {BASE, *(payment.asset for payment in order.payments)}
-                for coin in purse.spendable(
-                    asset, order.policy, last_ball_mci=parents.last_ball_mci, settled_before_s=settled_before_s
-                )
-            ]
+            coins = known.purse(
+                (payment.asset for payment in order.payments),
+                order.policy,
+                network=self._network,
+                last_ball_mci=parents.last_ball_mci,
+                now_s=self._clock(),
+            )
         return compose(
             network=self._network,
             key=self._key,
@@ -214,7 +213,7 @@ class UnitPoster:
             parents=parents,
             payments=order.payments,
             messages=order.messages,
-            include_definition=not (is_disclosed or purse.definition_disclosed(own, parents.last_ball_mci)),
+            include_definition=not (is_disclosed or known.definition_disclosed(own, parents.last_ball_mci)),
             max_aa_responses=order.max_aa_responses,
         )
 
