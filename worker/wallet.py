@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ from worker.errors import PostingError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+    from shared.obyte.coins import Policy
     from shared.obyte.history import ProvenUnit
     from shared.obyte.hub_client import HubClient
     from shared.obyte.keys import KeyPair
@@ -49,8 +51,22 @@ class Purpose:
     """What a unit is for: at most one unit is on its way for each purpose."""
 
     meaning: str
-    aa_address: str
-    period: int
+    aa_address: str | None = None
+    """The channel's agent; None when the unit is for no channel."""
+    period: int | None = None
+    reference: str = ""
+    """Tells apart what may be wanted several times in a period, as the command that asked for it."""
+
+
+class Urgency(StrEnum):
+    """How much a unit may cost, and what may wait for it."""
+
+    ROUTINE = "routine"
+    """Deposits, withdrawals: can wait, and leave the reserve alone."""
+    SETTLING = "settling"
+    """Closings and their confirmation: what the reserve is for."""
+    DEFENCE = "defence"
+    """Money is lost if it comes late: a fraud proof, a confirmation whose deadline is near."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,11 @@ class UnitOrder:
     messages: tuple[Mapping[str, JsonValue], ...] = field(repr=False)
     is_wanted: Callable[[Connection], Awaitable[bool]] = field(repr=False)
     max_aa_responses: int | None = 1
+    policy: Policy = "own"
+    """Which unconfirmed coins it may spend."""
+    urgency: Urgency = Urgency.ROUTINE
+    at_stake: int = 0
+    """Bytes that are lost if the unit does not arrive in time."""
 
 
 class Wallet:
@@ -181,10 +202,9 @@ class Wallet:
                 return True
             self._missing.discard(entry.unit)
             if refusal is not None:
-                if entry.aa_address is not None and entry.period is not None:
-                    # Another hub may have it all the same: a unit that spends the same coins cannot become final too.
-                    purpose = Purpose(entry.purpose, entry.aa_address, entry.period)
-                    self._contested[purpose] = _spent(entry.joint["unit"])
+                # Another hub may have it all the same: a unit that spends the same coins cannot become final too.
+                purpose = Purpose(entry.purpose, entry.aa_address, entry.period, entry.reference)
+                self._contested[purpose] = _spent(entry.joint["unit"])
                 await self._failed(entry.unit, refusal)
         return False
 
@@ -247,6 +267,7 @@ class Wallet:
                     joint.as_json(),
                     aa_address=purpose.aa_address,
                     period=purpose.period,
+                    reference=purpose.reference,
                 )
         except UnfinishedUnitError as error:
             raise PostingError(error.code, str(error)) from error

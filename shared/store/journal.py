@@ -36,7 +36,10 @@ class UnitState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One unit of ours and what it is for. `period` and `aa_address` are None when it is for no channel."""
+    """One unit of ours and what it is for. `period` and `aa_address` are None when it is for no channel.
+
+    `reference` tells apart what may be wanted several times in a period, as the command that asked for it.
+    """
 
     id: int
     purpose: str
@@ -49,13 +52,16 @@ class Entry:
     created_at: datetime
     posted_at: datetime | None
     resolved_at: datetime | None
+    reference: str = ""
 
 
-_COLUMNS = "id, purpose, aa_address, period, unit, joint, state, error, created_at, posted_at, resolved_at"
+_COLUMNS = "id, purpose, aa_address, period, unit, joint, state, error, created_at, posted_at, resolved_at, reference"
 
 _COMPOSE = f"""
-    INSERT INTO journal (purpose, aa_address, period, unit, joint) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (purpose, aa_address, period) WHERE state IN ('composed', 'posted') DO NOTHING
+    INSERT INTO journal (purpose, aa_address, period, unit, joint, reference) VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (purpose, coalesce(aa_address, ''), coalesce(period, 0), reference)
+      WHERE state IN ('composed', 'posted')
+    DO NOTHING
     RETURNING {_COLUMNS}
 """
 
@@ -88,12 +94,13 @@ async def compose(
     *,
     aa_address: str | None = None,
     period: int | None = None,
+    reference: str = "",
 ) -> Entry:
     """Store a signed unit before it is posted.
 
-    Raises UnfinishedUnitError when the fate of one for the same purpose, channel and period is open.
+    Raises UnfinishedUnitError when the fate of one for the same purpose, channel, period and reference is open.
     """
-    row = await conn.fetchrow(_COMPOSE, purpose, aa_address, period, unit, to_text(joint))
+    row = await conn.fetchrow(_COMPOSE, purpose, aa_address, period, unit, to_text(joint), reference)
     if row is None:
         raise UnfinishedUnitError(f"a unit to {purpose} is on its way already")
     return _entry_of(row)

@@ -1,0 +1,1 @@
+-- Device messages came with this release: there is nothing to take away.

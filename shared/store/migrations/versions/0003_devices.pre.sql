@@ -1,0 +1,1 @@
+-- Peers that are reached by encrypted device messages.
