@@ -116,6 +116,8 @@ class Settings(BaseSettings):
     )
     """Fronts stop accepting payments when the ledger watcher has been silent this long."""
 
+    worker_metrics_port: Annotated[int | None, Field(ge=1, le=65_535), Unit("TCP port", "not served")] = None
+    """Port on loopback where the worker serves its metrics for Prometheus."""
     lease_ttl_s: Duration = 10
     """A stand-by worker takes over this long after the active one was killed."""
     request_max_age_s: Duration = 5

@@ -23,6 +23,7 @@ from shared.store import lease as leases
 from shared.store.errors import DatabaseUnavailableError, LeaseLostError, StoreError
 from worker.errors import ConfigurationError
 from worker.guard import Guard
+from worker.metrics import LEASE_HELD
 from worker.pacing import Backoff, Bell
 from worker.vault import Vault
 
@@ -101,6 +102,7 @@ class Runtime:
         logger.info("lease_acquired", holder=self.holder, term=lease.term)
         self._vault = Vault(Guard(self._database, lease), self._given)
         self.holding.set()
+        LEASE_HELD.set(1)
         try:
             async with asyncio.TaskGroup() as tasks:
                 renewing = tasks.create_task(self._renew(lease), name="lease-renewal")
@@ -113,6 +115,7 @@ class Runtime:
             raise _first(group) from None
         finally:
             self.holding.clear()
+            LEASE_HELD.set(0)
             self._vault = None
             await self._release(lease)
 

@@ -152,11 +152,11 @@ class Settlement:
         if trigger is None:
             return
         purpose = Purpose(trigger.meaning.value, seen.aa_address, trigger.period)
-        attempts = self._attempts_for(purpose)
+        attempts = self._attempts_for(seen.aa_address, purpose)
         if self._monotonic() < attempts.not_before_s:
             return
         try:
-            unit = await self._wallet.post(self._order(purpose, trigger))
+            unit = await self._wallet.post(self._order(seen.aa_address, purpose, trigger))
         except PostingError as error:
             pause_s = attempts.after_failure.pause_s()
             logger.warning(
@@ -194,20 +194,20 @@ class Settlement:
     def _wanted(self, channel: Channel) -> Trigger | None:
         return next_trigger(channel, ledger_time_s=self._ledger_time_s, margin_s=self._pace.margin_s)
 
-    def _order(self, purpose: Purpose, trigger: Trigger) -> UnitOrder:
+    def _order(self, aa_address: str, purpose: Purpose, trigger: Trigger) -> UnitOrder:
         async def is_wanted(conn: Connection) -> bool:
-            channel = await channels.lock_one(conn, purpose.aa_address)
+            channel = await channels.lock_one(conn, aa_address)
             return channel is not None and self._wanted(channel) == trigger
 
         return UnitOrder(
             purpose=purpose,
-            payments=(Output(purpose.aa_address, MIN_AGENT_BYTES),),
+            payments=(Output(aa_address, MIN_AGENT_BYTES),),
             messages=(data_message(trigger_data(trigger)),),
             is_wanted=is_wanted,
         )
 
-    def _attempts_for(self, purpose: Purpose) -> _Attempts:
-        attempts = self._attempts.get(purpose.aa_address)
+    def _attempts_for(self, aa_address: str, purpose: Purpose) -> _Attempts:
+        attempts = self._attempts.get(aa_address)
         if attempts is None or attempts.purpose != purpose:
             pace = self._pace
             attempts = _Attempts(
@@ -215,7 +215,7 @@ class Settlement:
                 after_failure=Backoff(pace.retry_first_s, pace.retry_longest_s, self._jitter),
                 after_bounce=Backoff(pace.bounced_first_s, pace.bounced_longest_s, self._jitter),
             )
-            self._attempts[purpose.aa_address] = attempts
+            self._attempts[aa_address] = attempts
         return attempts
 
 

@@ -12,6 +12,7 @@ from shared.obyte.networks import network_named
 from shared.store.database import Database, Role
 from worker.errors import ConfigurationError
 from worker.keys import open_wallet_key
+from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
 from worker.vault import Circumstances
 
@@ -85,7 +86,8 @@ class RuntimeThread:
         self._loop = asyncio.get_running_loop()
         self._ready.set()
         try:
-            await self._runtime.run()
+            with served(settings.worker_metrics_port):
+                await self._runtime.run()
         finally:
             await bus.close()
             await database.close()

@@ -12,6 +12,7 @@ from shared.bus import CHANNEL_CHANGED
 from shared.obyte.hub_client import HubClient
 from shared.store import instance
 from shared.store.errors import InstanceMismatchError
+from worker.alarms import Alarms
 from worker.channel_reader import ChannelReader
 from worker.commands import Commands
 from worker.definitions import AuthorChecks
@@ -66,6 +67,7 @@ class Vault:
         self._guard = guard
         self._given = given
         pace = given.pace
+        self.alarms = Alarms(guard)
         backoff = Backoff(pace.hub_retry_first_s, pace.hub_retry_longest_s, given.jitter)
         self._session = HubSession(self._make_client, given.network, backoff)
         self.wallet = Wallet(guard, self._session, given.key, given.network, given.clock)
@@ -97,12 +99,14 @@ class Vault:
         Raises ConfigurationError when the database belongs to somebody else, StoreError when it or the lease is gone.
         """
         await self._declare()
+        await self.alarms.load()
         await self.wallet.load()
         async with asyncio.TaskGroup() as tasks:
             endless = [
                 tasks.create_task(self._session.run(self._watcher.follow), name="vault-hub"),
                 tasks.create_task(self._watcher.hear_of_new_channels(), name="vault-new-channels"),
                 tasks.create_task(self._commands.hear(), name="vault-doorbell"),
+                tasks.create_task(self.alarms.run(), name="vault-alarms"),
             ]
             working = [
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),

@@ -74,14 +74,18 @@ def test_without_a_server_the_database_is_unavailable() -> None:
 
 async def test_a_newer_schema_is_usable_and_left_alone(database_url: str) -> None:
     with psycopg.connect(database_url) as conn:
-        conn.execute("UPDATE schema_revisions SET version_num = '9999_pre' WHERE version_num = %s", (REQUIRED_REVISION,))
+        conn.execute(
+            "UPDATE schema_revisions SET version_num = '9999_pre' WHERE version_num = %s", (REQUIRED_REVISION,)
+        )
     assert await usable(database_url)
     assert migrate(database_url) == Revisions("9999_pre", LAST_CONTRACTION)
 
 
 async def test_a_schema_contracted_by_a_later_release_is_not_usable(database_url: str) -> None:
     with psycopg.connect(database_url) as conn:
-        conn.execute("UPDATE schema_revisions SET version_num = '9999_post' WHERE version_num = %s", (LAST_CONTRACTION,))
+        conn.execute(
+            "UPDATE schema_revisions SET version_num = '9999_post' WHERE version_num = %s", (LAST_CONTRACTION,)
+        )
     assert not await usable(database_url)
 
 

@@ -63,7 +63,7 @@ async def test_other_purposes_and_periods_are_others(wallet: Database) -> None:
         await compose(conn, 2, purpose="confirm")
         await compose(conn, 3, period=2)
         for number in (4, 5):
-            await journal.compose(conn, "withdraw", unit(number), JOINT)
+            await journal.compose(conn, "withdraw", unit(number), JOINT, reference=str(number))
         assert [entry.unit for entry in await journal.unfinished(conn)] == [unit(number) for number in range(1, 6)]
         assert [entry.unit for entry in await journal.of_channel(conn, address())] == [unit(1), unit(2), unit(3)]
 

@@ -1,0 +1,47 @@
+"""What the vault lets Prometheus read, on `SLUICE_WORKER_METRICS_PORT` of this machine.
+
+Names are stable; amounts are in the smallest unit of their asset. No label ever holds what a peer chose freely.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge, start_http_server
+
+from shared.logs import get_logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = get_logger(__name__)
+
+REGISTRY = CollectorRegistry()
+
+ALARMS = Gauge("sluice_alarms", "Reasons for alarm that stand now", ["kind", "severity"], registry=REGISTRY)
+LEASE_HELD = Gauge("sluice_lease_held", "1 while this worker is the active one", registry=REGISTRY)
+
+
+@contextmanager
+def served(port: int | None) -> Iterator[None]:
+    """Serve the metrics on loopback while the block runs; nothing without a port.
+
+    A port that is taken is logged: the vault is worth more than its metrics.
+    """
+    if port is None:
+        yield
+        return
+    try:
+        server, thread = start_http_server(port, addr="127.0.0.1", registry=REGISTRY)
+    except OSError as error:
+        logger.error("metrics_not_served", port=port, reason=str(error))  # noqa: TRY400 - says it all
+        yield
+        return
+    logger.info("metrics_served", port=port)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
