@@ -83,6 +83,8 @@ class UnitOrder:
     urgency: Urgency = Urgency.ROUTINE
     at_stake: int = 0
     """Bytes that are lost if the unit does not arrive in time."""
+    on_journaled: Callable[[Connection, str], Awaitable[None]] | None = field(default=None, repr=False)
+    """Called with the unit's hash in the transaction that journals it, to record what it stands for."""
 
 
 class Wallet:
@@ -269,6 +271,8 @@ class Wallet:
                     period=purpose.period,
                     reference=purpose.reference,
                 )
+                if order.on_journaled is not None:
+                    await order.on_journaled(conn, joint.unit_hash)
         except UnfinishedUnitError as error:
             raise PostingError(error.code, str(error)) from error
         self.coins.apply(joint.unit, is_stable=False)
