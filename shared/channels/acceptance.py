@@ -2,7 +2,7 @@
 
 Source of the rule: the reference peer's `verifyPaymentPackage`, corrected where it loses money: credit comes
 from signatures only (never from unconfirmed deposits), the best claim is never replaced by a smaller one,
-and an unconfirmed limit counts what *other* channels use, once.
+and an unconfirmed limit counts what *other* channels use, once. Beyond it: what the peer could rob us of is limited.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from shared.channels.exposure import exceeds, refusal_text
 from shared.channels.model import Allowance, Channel, PackageTerms, PeerUnit, Status
 
 
@@ -19,6 +20,7 @@ class Rule(StrEnum):
     WRONG_CHANNEL = "wrong_channel"
     WRONG_SIGNER = "wrong_signer"
     CLOSING = "channel_closing"
+    UNSURE = "channel_unsure"
     WRONG_PERIOD = "wrong_period"
     PERIOD_CLOSED_BY_ME = "period_closed_by_me"
     UNCONFIRMED_CLOSING = "unconfirmed_closing"
@@ -26,6 +28,7 @@ class Rule(StrEnum):
     NOT_PUBLISHED = "definition_not_published"
     NOT_FUNDED = "not_funded"
     OVER_CREDIT = "over_credit"
+    EXPOSURE_LIMIT = "exposure_limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +75,17 @@ def accept(channel: Channel, terms: PackageTerms, text: str, allowance: Allowanc
     if terms.payment_amount > credit:
         return Refused(Rule.OVER_CREDIT, "Payment amount is over your available credit.", channel)
 
-    return Accepted(
-        channel=replace(
-            channel,
-            spent_by_peer=channel.spent_by_peer + increase,
-            credit=credit - terms.payment_amount,
-            claim=text if increase else channel.claim,
-        ),
-        is_new_claim=increase > 0,
+    after = replace(
+        channel,
+        spent_by_peer=channel.spent_by_peer + increase,
+        credit=credit - terms.payment_amount,
+        claim=text if increase else channel.claim,
     )
+    limits, is_stopped = allowance.exposure, allowance.is_stopped
+    if limits is not None and exceeds(after, limits, is_stopped=is_stopped):
+        reason = refusal_text(channel, terms.payment_amount, limits, is_stopped=is_stopped)
+        return Refused(Rule.EXPOSURE_LIMIT, reason, channel)
+    return Accepted(channel=after, is_new_claim=increase > 0)
 
 
 def needs_allowance(channel: Channel, terms: PackageTerms) -> bool:
@@ -116,11 +121,20 @@ def _refusal_of_state(channel: Channel, terms: PackageTerms, allowance: Allowanc
         return Refused(Rule.WRONG_SIGNER, reason, channel)
     if channel.is_closing:
         return Refused(Rule.CLOSING, "closing initiated", channel)
+    return _refusal_of_period(channel, terms) or _refusal_of_peer_units(channel, allowance)
+
+
+def _refusal_of_period(channel: Channel, terms: PackageTerms) -> Refused | None:
+    """Refuse packages of another period, and all of one in which nothing more can be accepted."""
     if terms.period != channel.current_period:
         return Refused(Rule.WRONG_PERIOD, "wrong period", channel)
+    if channel.is_unsure:
+        # Packages that were credited before the restore would be credited again.
+        reason = "the receiver has lost its latest records of this period: close the channel to go on"
+        return Refused(Rule.UNSURE, reason, channel)
     if terms.period == channel.period_closed_by_me:
         return Refused(Rule.PERIOD_CLOSED_BY_ME, "period closed by me", channel)
-    return _refusal_of_peer_units(channel, allowance)
+    return None
 
 
 def _refusal_of_peer_units(channel: Channel, allowance: Allowance) -> Refused | None:

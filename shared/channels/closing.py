@@ -6,6 +6,10 @@
     CLOSING_BY_PEER    it admits less than he has signed             fraud proof with the claim
     CLOSING_BY_ME      the timeout (and a margin) has passed         confirm
 
+In a period that is unsure (the database was restored) we never close: `transferred_from_me` could be less than we have
+signed, which the peer could prove to be fraud. A closing of the peer is answered, and nothing is given back in it: what
+seems never credited may have been credited after the moment that the database was restored to.
+
 `next_trigger` is asked again and again until the agent has said `closed`; it always gives the right answer for the
 state as it is, so a failed attempt is never followed by a wrong one. A dishonest closing is never confirmed by us.
 """
@@ -65,6 +69,8 @@ def order_close(channel: Channel, *, peer_is_closing: bool = False) -> tuple[Cha
         raise NotClosableError("this period was closed by me already")
     if peer_is_closing:
         raise NotClosableError("the peer is closing the channel")
+    if channel.is_unsure:
+        raise NotClosableError("the database was restored: what was signed in this period is not surely known")
     closed = replace(channel, period_closed_by_me=channel.period)
     return closed, closing_claim(closed)
 
@@ -94,7 +100,7 @@ def next_trigger(channel: Channel, *, ledger_time_s: float, margin_s: float = 0)
     timeout because the trigger runs a little later than it is sent, never earlier.
     """
     match channel.status:
-        case Status.OPEN if channel.period_closed_by_me == channel.period:
+        case Status.OPEN if channel.period_closed_by_me == channel.period and not channel.is_unsure:
             return closing_claim(channel)
         case Status.CLOSING_BY_PEER:
             if is_dishonest(channel) and channel.claim is not None:
@@ -112,7 +118,9 @@ def _never_credited(channel: Channel) -> int:
     """What the peer's honest closing gives us beyond the payments we have credited.
 
     Besides unused credit this is a package that he counted as spent and that never reached us. We gave nothing for
-    it, and no more packages are taken, so it is his.
+    it, and no more packages are taken, so it is his. When our books are old we cannot tell it from what we gave for.
     """
+    if channel.is_unsure:
+        return 0
     claimed = channel.spent_by_peer if channel.claimed_by_peer is None else channel.claimed_by_peer
     return claimed - (channel.spent_by_peer - channel.credit)

@@ -36,6 +36,8 @@ class Channel:
     peer_address: str
     asset: str
     timeout_s: int
+    version: str = "1.1"
+    """Of the channels agent: `shared.channels.exposure` says which ones a party can rob."""
     status: Status = Status.CLOSED
     period: int = 0
     """The last period that the ledger has told of; 0 before the channel was ever opened."""
@@ -59,11 +61,19 @@ class Channel:
     last_event_id: int = 0
     definition_confirmed: bool = False
     """The agent's definition is stable on the ledger: it has responded at least once."""
+    unsure_period: int = 0
+    """After a restore of the database: the period in which both sides may have signed more than is known here, 0 if
+    none. Nothing is accepted, signed or closed by us in it; a closing of the peer is answered."""
 
     @property
     def current_period(self) -> int:
         """The period that packages signed now belong to."""
         return self.period + 1 if self.status is Status.CLOSED else self.period
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether our own numbers of the current period may be older than what was signed in it."""
+        return self.unsure_period == self.current_period
 
     @property
     def is_closing(self) -> bool:
@@ -105,8 +115,22 @@ class UnconfirmedLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class ExposureLimits:
+    """How much the peers of channels that can be robbed may take from us, for one asset, in its smallest unit."""
+
+    max_by_channel: int
+    """Packages that would put more at risk in a channel are refused."""
+    sweep_above: int
+    """A channel in which we have earned this much is closed, and so safe."""
+    max_own_deposit: int
+    """Deposits of ours that would put more of our own money into a channel are refused."""
+    max_total: int
+    """With this much at risk in all channels together no more packages are taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Allowance:
-    """What stands behind packages besides confirmed deposits, at one moment."""
+    """What decides about packages besides the channel's row, at one moment."""
 
     units: tuple[PeerUnit, ...] = ()
     limits: UnconfirmedLimits | None = None
@@ -116,6 +140,10 @@ class Allowance:
     now_s: float = 0.0
     created_by_me: bool = False
     """We published the agent's definition ourselves, so it need not be waited for."""
+    exposure: ExposureLimits | None = None
+    """None: nobody has to fear for what is in the channel."""
+    is_stopped: bool = False
+    """Too much is at risk in all channels of the asset together: nothing is added to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,8 +33,8 @@ def create_payment(
 ) -> PaymentOrder:
     """Order one payment to the peer.
 
-    Raises InvalidAmountError, NotPayableError (closing on either side, or the period was closed by us) or
-    InsufficientFundsError.
+    Raises InvalidAmountError, NotPayableError (closing on either side, the period was closed by us, or what we have
+    signed in it is not surely known) or InsufficientFundsError.
     """
     if not is_amount(amount):
         raise InvalidAmountError(f"payment_amount must be an integer from 1 to {MAX_AMOUNT}")
@@ -43,6 +43,9 @@ def create_payment(
     period = channel.current_period
     if period == channel.period_closed_by_me:
         raise NotPayableError("this period was closed by me")
+    if channel.is_unsure:
+        # The peer may hold a package of ours with more: what we would sign now says less than we owe.
+        raise NotPayableError("the database was restored: what was signed in this period is not surely known")
     left = spendable(channel, pending_deposits=pending_deposits)
     if amount > left:
         raise InsufficientFundsError(f"payment_amount {amount} is over what is left to spend: {left}")

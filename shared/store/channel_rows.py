@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     import asyncpg
 
 STATE_COLUMNS = """
-    aa_address, own_address, peer_address, asset, timeout_s, status, period, deposited_by_peer, deposited_by_me,
+    aa_address, own_address, peer_address, asset, timeout_s, version, status, period, deposited_by_peer, deposited_by_me,
     spent_by_peer, spent_by_me, credit, period_closed_by_me, close_started_at_s, claimed_by_peer, last_event_id,
-    definition_confirmed"""
+    definition_confirmed, unsure_period"""
 """What makes a `Channel`, except `claim`, which the front's role may not read."""
 
-ALL_COLUMNS = f"""{STATE_COLUMNS}, salt, version, role, peer_url, has_peer_units, created_at, updated_at"""
+ALL_COLUMNS = f"""{STATE_COLUMNS}, salt, role, peer_url, has_peer_units, created_at, updated_at"""
 """What makes a `StoredChannel`."""
 
 Side = Literal["A", "B"]
@@ -76,6 +76,7 @@ def channel_of(row: asyncpg.Record, claim: str | None = None) -> Channel:
         peer_address=row["peer_address"],
         asset=row["asset"],
         timeout_s=row["timeout_s"],
+        version=row["version"],
         status=Status(row["status"]),
         period=row["period"],
         deposited_by_peer=row["deposited_by_peer"],
@@ -89,6 +90,7 @@ def channel_of(row: asyncpg.Record, claim: str | None = None) -> Channel:
         claimed_by_peer=row["claimed_by_peer"],
         last_event_id=row["last_event_id"],
         definition_confirmed=row["definition_confirmed"],
+        unsure_period=row["unsure_period"],
     )
 
 

@@ -219,7 +219,8 @@ _SAVE_TRANSITION = """
     UPDATE channels
        SET status = $2, period = $3, deposited_by_peer = $4, deposited_by_me = $5, spent_by_peer = $6,
            spent_by_me = $7, credit = $8, claim = $9, period_closed_by_me = $10, close_started_at_s = $11,
-           claimed_by_peer = $12, last_event_id = $13, definition_confirmed = $14, updated_at = now()
+           claimed_by_peer = $12, last_event_id = $13, definition_confirmed = $14, unsure_period = $15,
+           updated_at = now()
      WHERE aa_address = $1
        AND last_event_id <= $13
        -- Nothing signed is ever forgotten in its period. The next one begins with the closing of the last.
@@ -249,6 +250,7 @@ async def save_transition(conn: Connection, channel: Channel) -> None:
         channel.claimed_by_peer,
         channel.last_event_id,
         channel.definition_confirmed,
+        channel.unsure_period,
     )
     if done != "UPDATE 1":
         raise StaleChannelError(f"channel {channel.aa_address} would lose what is recorded")

@@ -34,7 +34,8 @@ UnitState: TypeAlias = Literal["composed", "posted", "done", "bounced", "failed"
 """`composed`: journaled, perhaps posted. `posted`: a hub has it. `done`: the agent has answered it."""
 
 _ON_ITS_WAY = "('composed', 'posted')"
-_STATE_FIELDS = tuple(item.name for item in fields(Channel))
+# Doubt about restored books is the receiver's: a payer keeps his in a file beside his keys.
+_STATE_FIELDS = tuple(item.name for item in fields(Channel) if item.name != "unsure_period")
 
 
 @dataclass(frozen=True, slots=True)

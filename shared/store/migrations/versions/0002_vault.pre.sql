@@ -37,6 +37,8 @@ ALTER TABLE instance
   ADD COLUMN ledger_time_s bigint NOT NULL DEFAULT 0 CHECK (ledger_time_s >= 0),
   -- Grows with everything the vault does. A mark of it is kept outside of the database.
   ADD COLUMN pulse bigint NOT NULL DEFAULT 0 CHECK (pulse >= 0),
+  -- What our address has done on the ledger since then, our books know.
+  ADD COLUMN declared_at timestamptz NOT NULL DEFAULT now(),
   ADD COLUMN restored_at timestamptz,
   ADD COLUMN restored_reason text,
   ADD CONSTRAINT instance_restored_says_why CHECK ((restored_at IS NULL) = (restored_reason IS NULL));
@@ -56,6 +58,11 @@ CREATE TABLE alarms (
 GRANT SELECT ON alarms TO sluice_front;
 GRANT SELECT, INSERT, UPDATE, DELETE ON alarms TO sluice_worker;
 
+-- ------------------------------------------------------------------------------------------- front and worker
+
+-- What the worker has decided for a command and must not decide again after a crash. NULL: it was not begun.
+ALTER TABLE commands ADD COLUMN progress json;
+
 -- ---------------------------------------------------------------------------------- the vault: worker role only
 
 -- One purpose may have to be served several times in a period (deposits): the reference tells them apart.
@@ -64,6 +71,8 @@ ALTER TABLE journal ADD COLUMN reference text NOT NULL DEFAULT '' CHECK (length(
 CREATE UNIQUE INDEX journal_one_unfinished_of_reference
   ON journal (purpose, coalesce(aa_address, ''), coalesce(period, 0), reference)
   WHERE state IN ('composed', 'posted');
+
+CREATE INDEX journal_of_reference ON journal (reference) WHERE reference <> '';
 
 -- Packages that we have signed: kept before they leave, so that an uncertain payment is sent again as the same bytes.
 CREATE TABLE sent_payments (
