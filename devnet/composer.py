@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devnet.agent import BASE, Data, Message
-from shared.obyte.composing import INPUT_SIZE
 from shared.obyte.hashing import length_of
+from shared.obyte.selection import INPUT_SIZE
 from shared.obyte.units import headers_commission, payload_commission, payload_hash, unit_hash
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from devnet.parents import ParentsOffer, offer_parents
 from shared.obyte.coins import BASE, Coin
 from shared.obyte.composing import Output, Parents, compose
+from shared.obyte.selection import FeeLimit
 from shared.obyte.units import MAX_AMOUNT
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Treasury:
             messages=messages,
             include_definition=state.definition_before(key.address, last_ball_mci) is None,
             threshold_size=state.system_vars.threshold_size,
-            max_fee_ratio=math.inf,
+            fee_limit=FeeLimit(math.inf),
         )
         return joint.as_json()
 

@@ -8,31 +8,31 @@ are paid by the one base payment that every unit has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from shared.obyte import units
 from shared.obyte.chash import is_valid_address, is_valid_base64
-from shared.obyte.coins import BASE, Coin
+from shared.obyte.coins import BASE
 from shared.obyte.errors import CompositionError
-from shared.obyte.hashing import length_of
+from shared.obyte.selection import Bill, FeeLimit, Fees, Purse, check_reserve, input_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from shared.obyte.coins import Coin, Outpoint
     from shared.obyte.keys import KeyPair
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
 
 MAX_AMOUNT = 9_000_000_000_000_000
 MAX_OUTPUTS = 128
-MAX_COINS = 126
-"""The network allows 128 inputs; the reference leaves room for two more."""
 MAX_MESSAGES = 128
 MAX_PARENTS = 16
 HASH_CHARACTERS = 44
 SIGNATURE_PLACEHOLDER = "-" * 88
 """A signature always has 88 characters, so sizes are known before signing."""
+USUAL_FEE_LIMIT = FeeLimit()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +55,6 @@ class Parents:
     last_ball_mci: int
     tps_fee: int
     count_primary_aa_triggers: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """What a unit costs, in bytes."""
-
-    headers: int
-    payload: int
-    oversize: int
-    tps: int
-
-    @property
-    def total(self) -> int:
-        """Everything the inputs pay beyond the outputs."""
-        return self.headers + self.payload + self.oversize + self.tps
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +124,11 @@ def compose(  # noqa: PLR0913 (a unit has that many ingredients; all are named)
     include_definition: bool,
     change_address: str | None = None,
     max_aa_responses: int | None = None,
-    threshold_size: int = 10_000,
-    max_fee_ratio: float = 100,
+    threshold_size: int = units.DEFAULT_THRESHOLD_SIZE,
+    fee_limit: FeeLimit = USUAL_FEE_LIMIT,
+    reserve: int = 0,
+    contested: Collection[Outpoint] = (),
+    sends_all: bool = False,
 ) -> Joint:
     """Compose and sign one unit of the address of `key`.
 
@@ -149,24 +137,20 @@ def compose(  # noqa: PLR0913 (a unit has that many ingredients; all are named)
     definition. `max_aa_responses` goes into the unit only when the hub counts an agent among the outputs.
     `threshold_size` is the system variable in force. Change goes to `change_address`, by default the key's.
 
+    `reserve`: bytes that must be left, in the change and in the coins that are not spent. `contested`: coins that an
+    earlier unit for the same end spends; one of them is spent again if there is one, so that only one unit can hold.
+    `sends_all`: the amount of the one payment is what there is of its asset beyond the reserve and the fees; without
+    a payment all bytes go into the change.
+
     Raises CompositionError: `bad_output`, `too_many_outputs`, `too_many_messages`, `not_enough_funds`,
-    `fee_too_high` (oversize and TPS fee over `max_fee_ratio` times the commissions).
+    `reserve_needed`, FeeTooHighError `fee_too_high`.
     """
     _check_outputs(payments)
+    if sends_all and len(payments) > 1:
+        raise CompositionError("bad_output", "everything can only be sent to one address")
     change_to = change_address or key.address
-    purse = _Purse(coin for coin in coins if coin.address == key.address)
-    spent: list[Coin] = []
-
-    asset_messages = []
-    for asset in dict.fromkeys(payment.asset for payment in payments if payment.asset != BASE):
-        outputs = [payment for payment in payments if payment.asset == asset]
-        chosen = purse.pick_asset(asset, sum(output.amount for output in outputs))
-        asset_change = sum(coin.amount for coin in chosen) - sum(output.amount for output in outputs)
-        if asset_change:
-            outputs.append(Output(change_to, asset_change, asset))
-        asset_messages.append(_message("payment", _payment_payload(chosen, outputs, asset)))
-        spent += chosen
-
+    purse = Purse((coin for coin in coins if coin.address == key.address), contested)
+    asset_messages, spent = _pay_assets(purse, payments, change_to, sends_all=sends_all)
     custom = [_message(str(message["app"]), message["payload"]) for message in messages]
     if len(custom) + 1 + len(asset_messages) > MAX_MESSAGES:
         raise CompositionError("too_many_messages", f"a unit may have at most {MAX_MESSAGES} messages")
@@ -188,22 +172,19 @@ def compose(  # noqa: PLR0913 (a unit has that many ingredients; all are named)
         unit["max_aa_responses"] = max_aa_responses
 
     unit["messages"] = [*custom, _unpaid([*base_outputs, Output(change_to, 1)]), *asset_messages]
-    bill = _Bill(
+    bill = Bill(
         outputs=sum(output.amount for output in base_outputs),
         headers=units.headers_commission(unit, network),
         payload_without_inputs=units.payload_commission(unit, network),
         tps=parents.tps_fee,
         threshold_size=threshold_size,
     )
-    base_coins = purse.pick_base(bill)
-    fees = bill.fees(len(base_coins))
-    if fees.oversize + fees.tps > max_fee_ratio * (fees.headers + fees.payload):
-        raise CompositionError(
-            "fee_too_high", f"oversize fee {fees.oversize} and TPS fee {fees.tps} exceed {max_fee_ratio:g} commissions"
-        )
-    change = sum(coin.amount for coin in base_coins) - bill.outputs - fees.total
-    spent += base_coins
-    base_payload = _payment_payload(base_coins, [*base_outputs, Output(change_to, change)], BASE)
+    paid = _pay_base(
+        purse, bill, base_outputs, fee_limit=fee_limit, reserve=reserve, sends_all=sends_all and not asset_messages
+    )
+    fees = paid.fees
+    spent += paid.coins
+    base_payload = _payment_payload(paid.coins, [*paid.outputs, Output(change_to, paid.change)], BASE)
     unit["messages"] = [*custom, _message("payment", base_payload), *asset_messages]
     if fees.oversize:
         unit["oversize_fee"] = fees.oversize
@@ -212,69 +193,55 @@ def compose(  # noqa: PLR0913 (a unit has that many ingredients; all are named)
     unit["payload_commission"] = fees.payload
     unit_hash = units.unit_hash(unit, network)
     unit["unit"] = unit_hash
-    return Joint(unit, unit_hash, tuple(spent), change, fees)
+    return Joint(unit, unit_hash, tuple(spent), paid.change, fees)
 
 
 @dataclass(frozen=True, slots=True)
-class _Bill:
-    """What the base inputs have to pay; it grows with their number."""
-
-    outputs: int
-    headers: int
-    payload_without_inputs: int
-    tps: int
-    threshold_size: int
-
-    def fees(self, inputs: int) -> Fees:
-        payload = self.payload_without_inputs + inputs * INPUT_SIZE
-        oversize = units.oversize_fee(self.headers + payload, self.threshold_size)
-        return Fees(self.headers, payload, oversize, self.tps)
-
-    def required(self, inputs: int) -> int:
-        return self.outputs + self.fees(inputs).total
+class _BasePayment:
+    coins: list[Coin]
+    outputs: list[Output]
+    change: int
+    fees: Fees
 
 
-class _Purse:
-    """The coins a unit may spend, and the reference's way of choosing among them."""
-
-    def __init__(self, coins: Iterable[Coin]) -> None:
-        self._coins = sorted({coin.outpoint: coin for coin in coins}.values(), key=lambda coin: coin.outpoint)
-
-    def pick_base(self, bill: _Bill) -> list[Coin]:
-        """Coins worth strictly more than the bill: the base payment always has a change output."""
-        coins = [coin for coin in self._coins if coin.asset == BASE]
-        one = [coin for coin in coins if coin.amount > bill.required(1)]
-        if one:
-            return [min(one, key=lambda coin: (not coin.is_stable, coin.amount))]
-        chosen: list[Coin] = []
-        total = 0
-        for coin in _largest_first(coins):
-            chosen.append(coin)
-            total += coin.amount
-            if total > bill.required(len(chosen)):
-                return chosen
-        raise CompositionError(
-            "not_enough_funds", f"{total} bytes can be spent, more than {bill.required(len(chosen))} are needed"
-        )
-
-    def pick_asset(self, asset: str, amount: int) -> list[Coin]:
-        """Coins of an asset worth at least the amount."""
-        coins = [coin for coin in self._coins if coin.asset == asset]
-        one = [coin for coin in coins if coin.amount >= amount]
-        if one:
-            return [min(one, key=lambda coin: (not coin.is_stable, coin.amount))]
-        chosen: list[Coin] = []
-        total = 0
-        for coin in _largest_first(coins):
-            chosen.append(coin)
-            total += coin.amount
-            if total >= amount:
-                return chosen
-        raise CompositionError("not_enough_funds", f"{total} of asset {asset} can be spent, {amount} are needed")
+def _pay_base(
+    purse: Purse, bill: Bill, outputs: list[Output], *, fee_limit: FeeLimit, reserve: int, sends_all: bool
+) -> _BasePayment:
+    """Choose the bytes that pay outputs and fees. `sends_all`: all of them; what is left goes to the one output."""
+    fee_limit.check(bill.fees(1))  # before the money is counted: a fee out of reach is no lack of money
+    coins = purse.pick_all(BASE) if sends_all else purse.pick_base(bill)
+    fees = bill.fees(len(coins))
+    fee_limit.check(fees)
+    total, unspent = sum(coin.amount for coin in coins), purse.certain_bytes(coins)
+    if sends_all and outputs:
+        least_change = max(1, reserve - unspent)
+        check_reserve(total - fees.total - 1 + unspent, reserve)
+        outputs = [replace(outputs[0], amount=total - fees.total - least_change)]
+    change = total - sum(output.amount for output in outputs) - fees.total
+    if change < 1 or any(output.amount < 1 for output in outputs):
+        raise CompositionError("not_enough_funds", f"{total} bytes leave nothing beyond the fees of {fees.total}")
+    check_reserve(change + unspent, reserve)
+    return _BasePayment(coins, outputs, change, fees)
 
 
-def _largest_first(coins: Iterable[Coin]) -> list[Coin]:
-    return sorted(coins, key=lambda coin: -coin.amount)[:MAX_COINS]
+def _pay_assets(
+    purse: Purse, payments: Sequence[Output], change_to: str, *, sends_all: bool
+) -> tuple[list[dict[str, JsonValue]], list[Coin]]:
+    """Return a payment message for every asset but bytes, and the coins they spend."""
+    messages, spent = [], []
+    for asset in dict.fromkeys(payment.asset for payment in payments if payment.asset != BASE):
+        outputs = [payment for payment in payments if payment.asset == asset]
+        if sends_all:
+            chosen = purse.pick_all(asset)
+            outputs = [replace(outputs[0], amount=sum(coin.amount for coin in chosen))]
+        else:
+            chosen = purse.pick_asset(asset, sum(output.amount for output in outputs))
+        change = sum(coin.amount for coin in chosen) - sum(output.amount for output in outputs)
+        if change:
+            outputs.append(Output(change_to, change, asset))
+        messages.append(_message("payment", _payment_payload(chosen, outputs, asset)))
+        spent += chosen
+    return messages, spent
 
 
 def _check_outputs(payments: Sequence[Output]) -> None:
@@ -291,17 +258,10 @@ def _check_outputs(payments: Sequence[Output]) -> None:
         raise CompositionError("bad_output", f"all amounts together must not exceed {MAX_AMOUNT}")
 
 
-def _base_payment(
-    coins: Sequence[Coin], outputs: Sequence[Output], change_to: str, change: int
-) -> dict[str, JsonValue]:
-    payload = _payment_payload(coins, [*outputs, Output(change_to, change)], BASE)
-    return {"app": "payment", "payload_location": "inline", "payload": payload}
-
-
 def _payment_payload(coins: Sequence[Coin], outputs: Sequence[Output], asset: str) -> dict[str, JsonValue]:
     ordered = sorted(outputs, key=lambda output: (output.address, output.amount))
     payload: dict[str, JsonValue] = {
-        "inputs": [_input(coin) for coin in coins],
+        "inputs": [input_of(coin) for coin in coins],
         "outputs": [{"address": output.address, "amount": output.amount} for output in ordered],
     }
     if asset != BASE:
@@ -313,10 +273,6 @@ def _unpaid(outputs: Sequence[Output]) -> dict[str, JsonValue]:
     """Return the base payment without inputs, to know its size before coins are chosen."""
     message = {"app": "payment", "payload_location": "inline", "payload_hash": "-" * HASH_CHARACTERS}
     return {**message, "payload": _payment_payload((), outputs, BASE)}
-
-
-def _input(coin: Coin) -> dict[str, JsonValue]:
-    return {"unit": coin.unit, "message_index": coin.message_index, "output_index": coin.output_index}
 
 
 def _message(app: str, payload: JsonValue) -> dict[str, JsonValue]:
@@ -332,7 +288,3 @@ def _counter(answer: Mapping[str, JsonValue], name: str) -> int:
     if type(value) is not int or value < 0:
         raise CompositionError("bad_parents", f"{name} must be an integer of at least 0")
     return value
-
-
-INPUT_SIZE = length_of(_input(Coin("-" * HASH_CHARACTERS, 0, 0, "", BASE, 1)), with_keys=True)
-"""Bytes that one input adds to the payload commission: 89."""

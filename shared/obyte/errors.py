@@ -67,9 +67,26 @@ class CompositionError(ObyteError):
     """A unit that cannot be composed, such as `not_enough_funds` or `fee_too_high`."""
 
 
+class FeeTooHighError(CompositionError):
+    """The network asks for more than the limit (`fee_too_high`): oversize and TPS fee, both in bytes."""
+
+    def __init__(self, *, quoted: int, allowed: float) -> None:
+        super().__init__("fee_too_high", f"oversize and TPS fee are {quoted} bytes, the limit is {allowed:.0f}")
+        self.quoted = quoted
+        self.allowed = int(allowed)
+
+
 class HistoryProofError(ObyteError):
     """A light history whose proof does not hold."""
 
 
 class HubError(ObyteError):
     """A hub that refused, stayed silent, or went away."""
+
+
+class DeviceMessageError(ObyteError):
+    """A pairing code, a device message or a temporary key that must not be trusted.
+
+    Codes: `invalid_pairing_code`, `invalid_temporary_key`, `missing_field`, `not_for_us`, `wrong_hash`,
+    `wrong_signature`, `wrong_sender`, `unknown_key`, `too_many_layers`, `undecryptable`, `not_an_object`.
+    """

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from shared.obyte import units
 from shared.obyte.coins import BASE, Coin
-from shared.obyte.composing import INPUT_SIZE, Joint, Output, Parents, compose, data_message, definition_message
+from shared.obyte.composing import Joint, Output, Parents, compose, data_message, definition_message
 from shared.obyte.errors import CompositionError
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET, LIVENET, TESTNET
+from shared.obyte.selection import INPUT_SIZE, FeeLimit
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 KEY = KeyPair(hashlib.sha256(b"composer").digest())
@@ -162,7 +163,7 @@ def test_composing_again_gives_the_same_unit(given_to: dict[str, Any]) -> None:
 @given(ingredients())
 def test_funds_are_called_insufficient_only_when_they_are(given_to: dict[str, Any]) -> None:
     def attempt(*extra: Coin) -> Joint:
-        return compose(key=KEY, max_fee_ratio=10**9, **{**given_to, "coins": [*given_to["coins"], *extra]})
+        return compose(key=KEY, fee_limit=FeeLimit(10**9), **{**given_to, "coins": [*given_to["coins"], *extra]})
 
     def richest(asset: str) -> list[int]:
         return sorted((coin.amount for coin in given_to["coins"] if coin.asset == asset), reverse=True)[:126]

@@ -18,6 +18,7 @@ from shared.obyte.composing import Output, Parents, compose, data_message, defin
 from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
+from shared.obyte.selection import FeeLimit
 from shared.obyte.signed_messages import sign_message
 from shared.receiving.acceptance import AcceptanceRules, Acceptor
 from shared.receiving.outcomes import Receipt
@@ -192,7 +193,7 @@ class Party:
             messages=messages,
             include_definition=state.definition_before(self.address, last_ball_mci) is None,
             max_aa_responses=responses,
-            max_fee_ratio=math.inf,
+            fee_limit=FeeLimit(math.inf),
         )
         return ledger.post(joint.as_json(), with_conflicts=instead_of is not None).hash
 

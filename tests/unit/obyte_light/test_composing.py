@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from shared.obyte.coins import BASE, Coin
-from shared.obyte.composing import INPUT_SIZE, MAX_AMOUNT, Joint, Output, Parents, compose, data_message
+from shared.obyte.composing import MAX_AMOUNT, Joint, Output, Parents, compose, data_message
 from shared.obyte.errors import CompositionError
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
+from shared.obyte.selection import INPUT_SIZE, FeeLimit
 
 KEY = KeyPair(b"\1" * 32)
 OTHER = KeyPair(b"\2" * 32).address
@@ -100,7 +101,7 @@ def test_a_senseless_tps_fee_is_not_paid() -> None:
     parents = Parents(1_700_000_000, (hash_of(1),), hash_of(2), hash_of(3), 5, 10**6)
     rich = [coin(10, 10**9)]
     assert refusal(rich, [Output(OTHER, 1_000)], parents=parents) == "fee_too_high"
-    assert make(rich, [Output(OTHER, 1_000)], parents=parents, max_fee_ratio=10**4).fees.tps == 10**6
+    assert make(rich, [Output(OTHER, 1_000)], parents=parents, fee_limit=FeeLimit(10**4)).fees.tps == 10**6
 
 
 def test_an_oversized_unit_pays_for_its_size() -> None:
