@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shared.peers.answers import ChannelView
 
 
 class PayerError(Exception):
@@ -41,16 +44,6 @@ class LedgerError(PayerError):
 
     Codes: `not_connected` (no hub in time), `unit_refused`, `double_spend`, `bounced`, `withdrawn`, `timeout`.
     """
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelView:
-    """The receiver's view of a channel: what it has recorded of the payer's packages in the current period."""
-
-    period: int
-    amount_spent: int
-    credit: int
-    status: str
 
 
 class PaymentRefusedError(PayerError):

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.obyte.serialization import JsonValue
+    from shared.peers.answers import PeerAnswer
     from sluice.payer.book import ChannelBook
-    from sluice.payer.peers import PeerAnswer, PeerClient
+    from sluice.payer.peers import PeerClient
     from sluice.payer.signing import PaymentSigner
     from sluice.payer.store import PayerStore, PaymentState, StoredChannel, StoredPayment
     from sluice.payer.wallet import PayerWallet

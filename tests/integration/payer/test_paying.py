@@ -15,7 +15,8 @@ import pytest
 
 from shared.channels.errors import InsufficientFundsError, InvalidAmountError, NotPayableError
 from shared.obyte.composing import Output, data_message
-from sluice.payer.errors import ChannelView, PayerError, PaymentRefusedError, PaymentUncertainError, UnknownChannelError
+from shared.peers.answers import ChannelView
+from sluice.payer.errors import PayerError, PaymentRefusedError, PaymentUncertainError, UnknownChannelError
 from tests.integration.payer.conftest import OPTIONS
 from tests.integration.payer.support import BOUND_S, Fault, eventually
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from sluice.payer.errors import ChannelView, PayerError, PeerUnreachableError
-from sluice.payer.peers import MAX_ANSWER_BYTES, PeerAnswer, PeerClient, RetryPolicy, base_url_of
+from shared.peers.answers import ChannelView, PeerAnswer
+from shared.peers.http import MAX_ANSWER_BYTES
+from sluice.payer.errors import PayerError, PeerUnreachableError
+from sluice.payer.peers import PeerClient, RetryPolicy, base_url_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

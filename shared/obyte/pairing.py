@@ -1,0 +1,81 @@
+r"""Pairing codes: how one device finds another and proves that it was invited (Obyte, device messages).
+
+    <permanent public key>@<hub's host and path>#<pairing secret>
+
+Links carry a prefix that names the network, as `obyte:`; it says nothing that the code does not.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from shared.obyte.addresses import device_address
+from shared.obyte.errors import DeviceMessageError
+from shared.obyte.signatures import is_valid_pubkey
+
+MAX_HUB_CHARACTERS = 200
+MAX_SECRET_CHARACTERS = 200
+MAX_CODE_CHARACTERS = 512
+
+_CODE = re.compile(r"([\w/+]+)@([\w.:/-]+)#([\w/+-]+)", re.ASCII)
+_HUB = re.compile(r"[\w.:/-]+", re.ASCII)
+_SECRET = re.compile(r"[\w/+-]+", re.ASCII)
+_PREFIX = re.compile(r"(?:obyte|byteball)(?:-tn|-test|-dev)?:", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class PairingCode:
+    """An invitation: whose device, where messages for it are left, and what proves that it was invited."""
+
+    pubkey: str
+    """The device's permanent key, 44 characters of base64."""
+    hub: str
+    """Host and path, as `obyte.org/bb`."""
+    secret: str = field(repr=False)
+
+    @property
+    def device_address(self) -> str:
+        """The address of the inviting device."""
+        return device_address(self.pubkey)
+
+    def __str__(self) -> str:
+        """Return the code as it is written; it holds the secret."""
+        return f"{self.pubkey}@{self.hub}#{self.secret}"
+
+
+def parse_pairing_code(text: str) -> PairingCode:
+    """Read a pairing code, with or without a link's prefix.
+
+    Raises DeviceMessageError `invalid_pairing_code`, which never quotes the code.
+    """
+    match = None if len(text) > MAX_CODE_CHARACTERS else _CODE.fullmatch(_PREFIX.sub("", text.strip(), count=1))
+    if match is None:
+        raise _invalid("it should look like KEY@HUB#SECRET")
+    pubkey, hub, secret = match.groups()
+    if not is_valid_pubkey(pubkey):
+        raise _invalid("its key is not a public key of 44 characters")
+    if not is_valid_hub(hub):
+        raise _invalid("its hub is not a host with an optional path")
+    return PairingCode(pubkey, hub, secret)
+
+
+def is_valid_pairing_secret(secret: object) -> bool:
+    """Tell whether a text can be the secret of a pairing code."""
+    return isinstance(secret, str) and len(secret) <= MAX_SECRET_CHARACTERS and _SECRET.fullmatch(secret) is not None
+
+
+def is_valid_hub(hub: object) -> bool:
+    """Tell whether a text is the host of a hub, with an optional port and path and nothing else: `obyte.org/bb`."""
+    if not isinstance(hub, str) or len(hub) > MAX_HUB_CHARACTERS or _HUB.fullmatch(hub) is None:
+        return False
+    try:
+        parts = urlsplit(f"wss://{hub}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _invalid(why: str) -> DeviceMessageError:
+    return DeviceMessageError("invalid_pairing_code", f"this is not a pairing code: {why}")

@@ -1,0 +1,71 @@
+"""What a peer's answer says (Obyte channels, peer protocol): `{"response": …}` or `{"error": …}`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.peers.errors import PeerRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.obyte.serialization import JsonValue
+
+MAX_ERROR_TEXT = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """The receiver's view of a channel: what it has recorded of the payer's packages in the current period."""
+
+    period: int
+    amount_spent: int
+    credit: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAnswer:
+    """What the peer said. When `error` is set it refused; `code` is stable if the peer is one that gives codes."""
+
+    response: JsonValue = field(default=None, repr=False)
+    error: str | None = None
+    code: str | None = None
+    view: ChannelView | None = None
+    receipt: Mapping[str, JsonValue] | None = field(default=None, repr=False)
+
+
+def read_answer(answer: JsonValue) -> PeerAnswer | None:
+    """Read an answer's body; None when it is neither a response nor an error."""
+    if not isinstance(answer, dict):
+        return None
+    error = answer.get("error")
+    if error:
+        code = answer.get("code")
+        return PeerAnswer(
+            error=(error if isinstance(error, str) else json.dumps(error))[:MAX_ERROR_TEXT],
+            code=code if isinstance(code, str) else None,
+            view=_view(answer.get("channel")),
+        )
+    if "response" not in answer:
+        return None
+    receipt = answer.get("receipt")
+    return PeerAnswer(response=answer["response"], receipt=receipt if isinstance(receipt, dict) else None)
+
+
+def refusal(answer: PeerAnswer) -> PeerRefusedError | None:
+    """Return the error that an answer means, if it means one."""
+    if answer.error is None:
+        return None
+    return PeerRefusedError(answer.code or "refused", answer.error, answer.view)
+
+
+def _view(value: JsonValue) -> ChannelView | None:
+    if not isinstance(value, dict):
+        return None
+    period, spent, credit = value.get("period"), value.get("amount_spent"), value.get("credit")
+    if not (isinstance(period, int) and isinstance(spent, int) and isinstance(credit, int)):
+        return None
+    return ChannelView(period, spent, credit, str(value.get("status", "")))

@@ -1,0 +1,1 @@
+"""Asking peers for something: over HTTP, or by encrypted device messages."""
