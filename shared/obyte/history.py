@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.obyte import units
-from shared.obyte.addresses import definition_address
 from shared.obyte.chash import is_valid_address, is_valid_base64
-from shared.obyte.definitions import check_authentifiers
 from shared.obyte.errors import HistoryProofError, ObyteError
 from shared.obyte.hashing import ball_hash
 from shared.obyte.serialization import JsonValue, parse_js_json
+from shared.obyte.witness_proof import WitnessDefinitions, proven_time, read_definition_joint, read_mc_joints, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,9 +77,12 @@ class ProvenHistory:
     units: tuple[ProvenUnit, ...] = ()
     aa_responses: tuple[AgentResponseHint, ...] = ()
     proof_timestamp_s: int | None = None
-    """Timestamp of the newest unstable main chain unit of the proof; None when nothing was found.
+    """Timestamp of the newest unstable main chain unit of the proof; None when nothing was found. Anybody's word."""
+    proven_time_s: int | None = None
+    """The latest time that a majority of the order providers has vouched for; None when nothing was found.
 
-    An old but valid proof can be served again: compare this with the clock and with the last one seen.
+    An honest one among them has signed a unit at or after it, so it has passed, whatever our own clock says. An old but
+    valid proof can be served again: compare this with the clock and with the last one seen.
     """
 
 
@@ -91,11 +93,13 @@ def prove_history(
     *,
     now_s: float,
     max_age_s: float | None = None,
+    not_before_s: float | None = None,
 ) -> ProvenHistory:
     """Check a `light/get_history` answer against the pinned witness list.
 
-    `{}` means that nothing was found: an empty history. With `max_age_s` a proof whose newest unit is older is
-    refused as `stale_proof`.
+    `{}` means that nothing was found: an empty history. A proof whose proven time is more than `max_age_s` ago, or
+    before `not_before_s`, is refused as `stale_proof`. What is proven stable may be from the future of our clock:
+    the network has judged it by better ones.
 
     Raises HistoryProofError. Codes: `bad_response`, `too_large`, `no_proof`, `mc_joint_has_ball`, `mc_chain_broken`,
     `mc_joint_invalid`, `not_enough_witnesses`, `definition_joint_without_ball`, `definition_joint_invalid`,
@@ -115,19 +119,20 @@ def prove_history(
     if not joints:
         raise HistoryProofError("no_joints", "a history that found something must have joints")
 
-    anchors, witnessed, newest_s = _read_mc_joints(mc_units, frozenset(witnesses), network)
-    if max_age_s is not None and now_s - newest_s > max_age_s:
-        raise HistoryProofError("stale_proof", f"the newest unit of the proof is older than {max_age_s:g} s")
-    definitions = _WitnessDefinitions(witnesses, network)
+    anchors, witnessed, newest_s = read_mc_joints(mc_units, frozenset(witnesses), network)
+    definitions = WitnessDefinitions(witnesses, network)
     for joint in definition_joints:
-        definitions.learn(_read_definition_joint(joint, frozenset(witnesses), network))
+        definitions.learn(read_definition_joint(joint, frozenset(witnesses), network))
     for unit in reversed(witnessed):
         definitions.check(unit)
+    proven_time_s = proven_time(witnessed, frozenset(witnesses), network)
+    _check_age(proven_time_s, None if max_age_s is None else now_s - max_age_s, not_before_s)
     stable = _read_balls(balls, anchors, network)
 
     proven: dict[str, ProvenUnit] = {}
     for joint in joints:
-        unit = _read_joint(joint, network, now_s)
+        is_in_chain = str(unit_of(joint, "joint_invalid").get("unit")) in stable
+        unit = _read_joint(joint, network, None if is_in_chain else now_s + CLOCK_TOLERANCE_S)
         unit_hash = str(unit["unit"])
         ball, is_nonserial = stable.get(unit_hash, (None, False))
         if "content_hash" in unit and not is_nonserial:
@@ -139,111 +144,16 @@ def prove_history(
         units=tuple(proven.values()),
         aa_responses=tuple(_read_agent_response(hint, proven) for hint in hints),
         proof_timestamp_s=newest_s,
+        proven_time_s=proven_time_s,
     )
 
 
-def _read_mc_joints(
-    joints: Sequence[dict[str, JsonValue]], witnesses: frozenset[str], network: Network
-) -> tuple[set[str], list[dict[str, JsonValue]], int]:
-    """Return the anchored balls, the units signed by witnesses (newest first) and the newest timestamp."""
-    if not joints:
-        raise HistoryProofError("no_proof", "unstable_mc_joints must not be empty")
-    found: set[str] = set()
-    anchors: set[str] = set()
-    witnessed = []
-    expected: Sequence[JsonValue] | None = None
-    for joint in joints:
-        if "ball" in joint:
-            raise HistoryProofError("mc_joint_has_ball", "an unstable main chain joint must not have a ball")
-        unit = _with_valid_hash(joint, network, "mc_joint_invalid")
-        if expected is not None and unit["unit"] not in expected:
-            raise HistoryProofError("mc_chain_broken", "an unstable main chain unit is no parent of the newer one")
-        parents = unit.get("parent_units")
-        expected = parents if isinstance(parents, list) else []
-        signers = witnesses.intersection(str(author.get("address")) for author in _authors(unit))
-        if signers:
-            found |= signers
-            witnessed.append(unit)
-        last_ball, last_ball_unit = unit.get("last_ball"), unit.get("last_ball_unit")
-        if not isinstance(last_ball, str) or not isinstance(last_ball_unit, str):
-            raise HistoryProofError("mc_joint_invalid", "an unstable main chain unit must have a last ball")
-        if len(found) >= network.majority:
-            anchors.add(last_ball)
-    if not anchors:
-        raise HistoryProofError("not_enough_witnesses", f"fewer than {network.majority} witnesses in the proof")
-    newest = units.strip_hub_fields(_unit_of(joints[0], "mc_joint_invalid")).get("timestamp")
-    return anchors, witnessed, newest if isinstance(newest, int) else 0
-
-
-def _read_definition_joint(
-    joint: Mapping[str, JsonValue], witnesses: frozenset[str], network: Network
-) -> dict[str, JsonValue]:
-    if not isinstance(joint.get("ball"), str):
-        raise HistoryProofError("definition_joint_without_ball", "a witness definition joint must have a ball")
-    unit = _with_valid_hash(joint, network, "definition_joint_invalid")
-    for message in _messages(unit):
-        if message.get("payload_location") == "inline" and not _has_right_payload_hash(message, unit, network):
-            raise HistoryProofError("definition_joint_invalid", "a payload hash of a witness definition joint is wrong")
-    if not witnesses.intersection(str(author.get("address")) for author in _authors(unit)):
-        raise HistoryProofError(
-            "definition_joint_not_by_witness", "a definition joint has no witness among its authors"
-        )
-    return unit
-
-
-class _WitnessDefinitions:
-    """By which definition each witness signs, as units in chronological order tell."""
-
-    def __init__(self, witnesses: Sequence[str], network: Network) -> None:
-        self._network = network
-        self._chash = {address: address for address in witnesses}
-        self._definitions: dict[str, JsonValue] = {}
-
-    def learn(self, unit: dict[str, JsonValue]) -> None:
-        """Take a stable unit of a witness that discloses a definition or changes to another one."""
-        has_news = self.check(unit)
-        authors = _authors(unit)
-        for message in _messages(unit):
-            payload = message.get("payload")
-            if message.get("app") != "address_definition_change" or not isinstance(payload, dict):
-                continue
-            address = payload.get("address", authors[0].get("address") if len(authors) == 1 else None)
-            chash = payload.get("definition_chash")
-            is_by_author = any(author.get("address") == address for author in authors)
-            if isinstance(address, str) and address in self._chash and is_by_author and is_valid_address(chash):
-                self._chash[address] = str(chash)
-                has_news = True
-        if not has_news:
+def _check_age(proven_time_s: int, *oldest_allowed_s: float | None) -> None:
+    for oldest_s in oldest_allowed_s:
+        if oldest_s is not None and proven_time_s < oldest_s:
             raise HistoryProofError(
-                "definition_joint_without_news", "a definition joint must have a definition or a change of a witness"
+                "stale_proof", f"the order providers' units are {oldest_s - proven_time_s:.0f} s too old"
             )
-
-    def check(self, unit: dict[str, JsonValue]) -> bool:
-        """Check the signatures of the witnesses among the authors; tell whether one disclosed a definition."""
-        discloses = False
-        digest = units.unit_hash_to_sign(unit, self._network)
-        for author in _authors(unit):
-            address = str(author.get("address"))
-            chash = self._chash.get(address)
-            if chash is None:
-                continue
-            if "definition" in author:
-                if _address_of(author["definition"]) != chash:
-                    raise HistoryProofError("witness_definition_wrong", f"{address} signed by a definition not its own")
-                self._definitions[chash] = author["definition"]
-                discloses = True
-            definition = self._definitions.get(chash)
-            if definition is None:
-                raise HistoryProofError("witness_definition_unknown", f"the definition of witness {address} is missing")
-            self._check_signatures(author, definition, digest)
-        return discloses
-
-    def _check_signatures(self, author: Mapping[str, JsonValue], definition: JsonValue, digest: bytes) -> None:
-        authentifiers = author.get("authentifiers")
-        try:
-            check_authentifiers(definition, authentifiers if isinstance(authentifiers, dict) else {}, digest)
-        except ObyteError as error:
-            raise HistoryProofError("witness_signature_wrong", f"a witness's signatures are wrong: {error}") from error
 
 
 def _read_balls(
@@ -267,9 +177,9 @@ def _read_balls(
     return stable
 
 
-def _read_joint(joint: dict[str, JsonValue], network: Network, now_s: float) -> dict[str, JsonValue]:
+def _read_joint(joint: dict[str, JsonValue], network: Network, now_s: float | None) -> dict[str, JsonValue]:
     try:
-        return units.check_joint(joint, network, now_s=now_s + CLOCK_TOLERANCE_S)
+        return units.check_joint(joint, network, now_s=now_s)
     except ObyteError as error:
         raise HistoryProofError("joint_invalid", f"a joint is invalid ({error.code}): {error}") from error
 
@@ -305,33 +215,6 @@ def _read_agent_response(hint: Mapping[str, JsonValue], proven: Mapping[str, Pro
     )
 
 
-def _with_valid_hash(joint: Mapping[str, JsonValue], network: Network, code: str) -> dict[str, JsonValue]:
-    """Return the unit of a joint of the proof: whole (a stripped one has nothing that was signed), hash right."""
-    unit = units.strip_hub_fields(_unit_of(joint, code))
-    try:
-        is_right = "content_hash" not in unit and units.unit_hash(unit, network) == unit.get("unit")
-    except ObyteError:
-        is_right = False
-    if not is_right:
-        raise HistoryProofError(code, "a unit of the proof is incomplete or its hash is wrong")
-    return unit
-
-
-def _has_right_payload_hash(message: Mapping[str, JsonValue], unit: Mapping[str, JsonValue], network: Network) -> bool:
-    typed = network.hashes_typed(str(unit.get("version")))
-    try:
-        return units.message_payload_hash(message, typed=typed) == message.get("payload_hash")
-    except ObyteError:
-        return False
-
-
-def _address_of(definition: JsonValue) -> str | None:
-    try:
-        return definition_address(definition)
-    except ObyteError:
-        return None
-
-
 def _objects(response: Mapping[str, JsonValue], name: str, limit: int) -> list[dict[str, JsonValue]]:
     values = response.get(name, [])
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
@@ -339,25 +222,6 @@ def _objects(response: Mapping[str, JsonValue], name: str, limit: int) -> list[d
     if len(values) > limit:
         raise HistoryProofError("too_large", f"{name} must not have more than {limit} elements")
     return values
-
-
-def _unit_of(joint: Mapping[str, JsonValue], code: str) -> dict[str, JsonValue]:
-    unit = joint.get("unit")
-    if not isinstance(unit, dict):
-        raise HistoryProofError(code, "a joint must have a unit")
-    return unit
-
-
-def _authors(unit: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
-    return _dicts(unit.get("authors"))
-
-
-def _messages(unit: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
-    return _dicts(unit.get("messages"))
-
-
-def _dicts(values: JsonValue) -> list[dict[str, JsonValue]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
 
 
 def _hashes(element: Mapping[str, JsonValue], name: str) -> list[str]:
@@ -372,5 +236,5 @@ def _is_hash(value: JsonValue) -> bool:
 
 
 def _mci_hint(joint: Mapping[str, JsonValue]) -> int | None:
-    mci = _unit_of(joint, "joint_invalid").get("main_chain_index")
+    mci = unit_of(joint, "joint_invalid").get("main_chain_index")
     return mci if type(mci) is int and mci >= 0 else None

@@ -176,18 +176,64 @@ def test_unknown_fields_of_a_joint_are_refused(response: dict[str, Any]) -> None
     assert refusal(response) == "joint_invalid"
 
 
-def test_a_unit_from_the_future_is_refused(response: dict[str, Any]) -> None:
-    latest = max(joint["unit"]["timestamp"] for joint in response["joints"])
-    on_time = latest - CLOCK_TOLERANCE_S - units.MAX_SECONDS_INTO_FUTURE
+def proven_time_s(response: dict[str, Any]) -> int:
+    time_s: int = prove(response).proven_time_s
+    return time_s
+
+
+def test_an_unstable_unit_from_the_future_is_refused(response: dict[str, Any]) -> None:
+    [unstable] = [unit for unit in prove(response).units if not unit.is_stable]
+    on_time = unstable.unit["timestamp"] - CLOCK_TOLERANCE_S - units.MAX_SECONDS_INTO_FUTURE
     assert prove(response, now_s=on_time)
     assert refusal(response, now_s=on_time - 1) == "joint_invalid"
 
 
+def test_a_clock_that_is_years_late_does_not_hide_what_is_proven_stable(response: dict[str, Any]) -> None:
+    stable = {unit.unit_hash for unit in prove(response).units if unit.is_stable}
+    response["joints"] = [joint for joint in response["joints"] if joint["unit"]["unit"] in stable]
+    response["aa_responses"] = []
+
+    assert {unit.unit_hash for unit in prove(response, now_s=0).units} == stable
+
+
 def test_an_old_proof_is_stale_if_one_asks(response: dict[str, Any]) -> None:
-    newest = response["unstable_mc_joints"][0]["unit"]["timestamp"]
-    assert prove(response).proof_timestamp_s == newest
-    assert prove(response, now_s=newest + 600, max_age_s=600)
-    assert refusal(response, now_s=newest + 601, max_age_s=600) == "stale_proof"
+    proven_s = proven_time_s(response)
+    assert prove(response, now_s=proven_s + 600, max_age_s=600)
+    assert refusal(response, now_s=proven_s + 601, max_age_s=600) == "stale_proof"
+
+
+def test_a_proof_from_before_one_that_was_seen_is_stale(response: dict[str, Any]) -> None:
+    proven_s = proven_time_s(response)
+    assert prove(response, not_before_s=proven_s)
+    assert refusal(response, not_before_s=proven_s + 1) == "stale_proof"
+
+
+def test_the_proven_time_is_one_that_a_majority_of_order_providers_has_signed_at_or_after(
+    response: dict[str, Any],
+) -> None:
+    latest: dict[str, int] = {}
+    for joint in response["unstable_mc_joints"]:
+        for author in joint["unit"]["authors"]:
+            if author["address"] in CASE["witnesses"]:
+                latest.setdefault(author["address"], joint["unit"]["timestamp"])
+    assert proven_time_s(response) == sorted(latest.values())[-NETWORK.majority]
+
+
+def test_a_unit_invented_on_top_of_an_old_proof_makes_it_no_younger(response: dict[str, Any]) -> None:
+    before_s = proven_time_s(response)
+    top = response["unstable_mc_joints"][0]["unit"]
+    invented = {
+        **{name: top[name] for name in ("version", "alt", "last_ball", "last_ball_unit")},
+        "authors": [{"address": CASE["response"]["aa_responses"][0]["trigger_address"], "authentifiers": {"r": "x"}}],
+        "messages": [{"app": "text", "payload_location": "inline", "payload_hash": "x", "payload": "x"}],
+        "parent_units": [top["unit"]],
+        "timestamp": before_s + 10_000,
+    }
+    invented["unit"] = units.unit_hash(invented, NETWORK)
+    response["unstable_mc_joints"].insert(0, {"unit": invented})
+
+    assert prove(response).proof_timestamp_s == before_s + 10_000
+    assert proven_time_s(response) == before_s
 
 
 def test_a_unit_told_twice_counts_once(response: dict[str, Any]) -> None:
