@@ -33,6 +33,12 @@ class NotClosableError(ChannelError):
     code = "not_closable"
 
 
+class NotDepositableError(ChannelError):
+    """The channel takes no deposits now: its agent is not on the ledger yet, or a closing is under way."""
+
+    code = "not_depositable"
+
+
 class EventGapError(ChannelError):
     """A ledger event was missed: the agent numbers its events 1, 2, 3, … without gaps.
 
@@ -46,3 +52,9 @@ class ContradictoryEventError(ChannelError):
     """A ledger event contradicts the state that the earlier events led to."""
 
     code = "contradictory_event"
+
+
+class ExposureError(ChannelError):
+    """More would be at risk in channels that can be robbed than the limits allow."""
+
+    code = "exposure_limit"
