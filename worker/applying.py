@@ -116,7 +116,6 @@ async def _undo(conn: Connection, applied: Applied, entry: Entry, reason: str) -
     """Record that a unit of ours did nothing, and undo what it meant; False if its fate was known already."""
     if not await journal.failed(conn, entry.unit, reason):
         return False
-    await deposits.settle(conn, applied.channel.aa_address, entry.unit, DepositState.BOUNCED)
     applied.channel = undo(applied.channel, Meaning(entry.purpose), period=entry.period or 0)
     return True
 

@@ -12,7 +12,7 @@ from shared.store.errors import IdempotencyConflictError
 from shared.store.json_text import from_text, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import datetime
 
     import asyncpg
@@ -40,6 +40,8 @@ class Command:
     params: dict[str, Any] = field(repr=False)
     idempotency_key: str
     state: CommandState
+    progress: dict[str, Any] | None = field(repr=False)
+    """What the worker has decided for it once and for all; None until it was begun."""
     result: Any = field(repr=False)
     error: str | None
     attempts: int
@@ -49,7 +51,7 @@ class Command:
 
 
 _COLUMNS = """
-    id, kind, aa_address, params, idempotency_key, state, result, error, attempts,
+    id, kind, aa_address, params, idempotency_key, state, progress, result, error, attempts,
     created_at, started_at, finished_at"""
 
 _INSERT = f"""
@@ -65,8 +67,16 @@ _GET = f"SELECT {_COLUMNS} FROM commands WHERE id = $1"
 _CLAIM_NEXT = f"""
     UPDATE commands
        SET state = 'running', started_at = clock_timestamp(), attempts = attempts + 1, lease_term = $1
-     WHERE id = (SELECT id FROM commands WHERE state = 'queued' ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+     WHERE id = (
+       SELECT id FROM commands
+        WHERE state = 'queued' AND kind <> ALL($2)
+        ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+     )
     RETURNING {_COLUMNS}
+"""
+
+_SAVE_PROGRESS = """
+    UPDATE commands SET progress = $3 WHERE id = $1 AND state = 'running' AND lease_term = $2
 """
 
 _RESOLVE = """
@@ -102,13 +112,19 @@ async def get(conn: Connection, command_id: int) -> Command | None:
     return None if row is None else _command_of(row)
 
 
-async def claim_next(conn: Connection, lease: Lease) -> Command | None:
+async def claim_next(conn: Connection, lease: Lease, *, without: Collection[str] = ()) -> Command | None:
     """Take the oldest queued command for running, None if there is none. Worker only.
 
-    Two that ask at once get two different commands.
+    Kinds in `without` are left in the queue: too many of them run already. Two that ask at once get two different
+    commands.
     """
-    row = await conn.fetchrow(_CLAIM_NEXT, lease.term)
+    row = await conn.fetchrow(_CLAIM_NEXT, lease.term, list(without))
     return None if row is None else _command_of(row)
+
+
+async def save_progress(conn: Connection, command_id: int, lease: Lease, progress: Mapping[str, Any]) -> bool:
+    """Record what was decided for a running command; False when it was taken from this term. Worker only."""
+    return await conn.execute(_SAVE_PROGRESS, command_id, lease.term, to_text(progress)) == "UPDATE 1"
 
 
 async def finish(conn: Connection, command_id: int, lease: Lease, result: Any = None) -> bool:
@@ -137,5 +153,6 @@ def _command_of(row: asyncpg.Record) -> Command:
     values = dict(row)
     values["state"] = CommandState(values["state"])
     values["params"] = from_text(values["params"])
+    values["progress"] = from_text(values["progress"])
     values["result"] = from_text(values["result"])
     return Command(**values)

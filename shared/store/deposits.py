@@ -40,8 +40,11 @@ class Deposit:
 
 _ADD = "INSERT INTO deposits (aa_address, unit, amount) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 
+# What the agent says is true, even of a unit that was taken for lost.
 _SETTLE = """
-    UPDATE deposits SET state = $3, settled_at = now() WHERE aa_address = $1 AND unit = $2 AND state = 'pending'
+    UPDATE deposits
+       SET state = $3, settled_at = now()
+     WHERE aa_address = $1 AND unit = $2 AND (state = 'pending' OR (state = 'bounced' AND $3 <> 'bounced'))
 """
 
 _PENDING_AMOUNT = """
@@ -62,7 +65,10 @@ async def add(conn: Connection, aa_address: str, unit: str, amount: int) -> bool
 
 
 async def settle(conn: Connection, aa_address: str, unit: str, state: DepositState) -> bool:
-    """Record what became of a pending deposit; False if there is none with this unit."""
+    """Record what became of a pending deposit; False if there is none with this unit.
+
+    `BOUNCED` is recorded by `journal.failed`, together with the unit's fate.
+    """
     return await conn.execute(_SETTLE, aa_address, unit, state.value) == "UPDATE 1"
 
 

@@ -71,10 +71,18 @@ _STABLE = """
     UPDATE journal SET state = 'stable', resolved_at = now() WHERE unit = $1 AND state IN ('composed', 'posted')
 """
 
+# A deposit that never became part of the ledger must not count as on its way, whoever finds that out.
 _FAILED = """
-    UPDATE journal
-       SET state = 'failed', error = $2, resolved_at = now()
-     WHERE unit = $1 AND state IN ('composed', 'posted')
+    WITH failed AS (
+      UPDATE journal
+         SET state = 'failed', error = $2, resolved_at = now()
+       WHERE unit = $1 AND state IN ('composed', 'posted')
+      RETURNING unit
+    ), bounced AS (
+      UPDATE deposits SET state = 'bounced', settled_at = now()
+       WHERE state = 'pending' AND unit IN (SELECT unit FROM failed)
+    )
+    SELECT count(*) FROM failed
 """
 
 _UNFINISHED = f"""
@@ -84,6 +92,8 @@ _UNFINISHED = f"""
 _GET = f"SELECT {_COLUMNS} FROM journal WHERE unit = $1"
 
 _OF_CHANNEL = f"SELECT {_COLUMNS} FROM journal WHERE aa_address = $1 ORDER BY id"
+
+_OF_REFERENCE = f"SELECT {_COLUMNS} FROM journal WHERE reference = $1 AND reference <> '' ORDER BY id"
 
 
 async def compose(
@@ -117,8 +127,12 @@ async def stable(conn: Connection, unit: str) -> bool:
 
 
 async def failed(conn: Connection, unit: str, error: str) -> bool:
-    """Note that the unit can never become final, and why; False if its fate was known already or it is not ours."""
-    return await conn.execute(_FAILED, unit, error) == "UPDATE 1"
+    """Note that the unit can never become final, and why; False if its fate was known already or it is not ours.
+
+    The deposit that it was to make, if any, is settled with it.
+    """
+    failed_now: int = await conn.fetchval(_FAILED, unit, error)
+    return failed_now == 1
 
 
 async def unfinished(conn: Connection) -> list[Entry]:
@@ -135,6 +149,11 @@ async def get(conn: Connection, unit: str) -> Entry | None:
 async def of_channel(conn: Connection, aa_address: str) -> list[Entry]:
     """Return all units made for a channel, in their order."""
     return [_entry_of(row) for row in await conn.fetch(_OF_CHANNEL, aa_address)]
+
+
+async def of_reference(conn: Connection, reference: str) -> list[Entry]:
+    """Return all units made for one reference, such as the command that asked for them, in their order."""
+    return [_entry_of(row) for row in await conn.fetch(_OF_REFERENCE, reference)]
 
 
 def _entry_of(row: asyncpg.Record) -> Entry:

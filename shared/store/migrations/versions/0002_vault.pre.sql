@@ -72,6 +72,9 @@ CREATE UNIQUE INDEX journal_one_unfinished_of_reference
   ON journal (purpose, coalesce(aa_address, ''), coalesce(period, 0), reference)
   WHERE state IN ('composed', 'posted');
 
+-- A unit that fails takes its deposit with it.
+CREATE INDEX deposits_pending ON deposits (unit) WHERE state = 'pending';
+
 CREATE INDEX journal_of_reference ON journal (reference) WHERE reference <> '';
 
 -- Packages that we have signed: kept before they leave, so that an uncertain payment is sent again as the same bytes.
