@@ -19,10 +19,13 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.settings_types import (
+    Addresses,
     DatabaseUrl,
     Duration,
+    ExposureLimit,
+    ExposureLimits,
     HttpUrl,
-    HubUrl,
+    HubUrls,
     Port,
     RedisUrl,
     Seconds,
@@ -72,10 +75,14 @@ class Settings(BaseSettings):
     """The Obyte network. `devnet` is a local ledger whose money is worth nothing."""
     devnet_port: Port = 6611
     """Port of the local ledger's hub, on loopback."""
-    hub_url: Annotated[HubUrl, Unit("URL", "the local ledger, or the network's public hub")] = Field(
+    hub_url: Annotated[HubUrls, Unit("URLs", "the local ledger, or the network's public hub")] = Field(
         default_factory=_default_hub
     )
-    """The hub the worker follows the ledger through, as `wss://host/path`."""
+    """The hub the ledger is followed through, as `wss://host/path`; several, separated by commas, in order of choice:
+    when one fails or lies the next one is asked."""
+    order_providers: Annotated[Addresses, NoDecode, Unit("addresses", "as the first hub names them, then pinned")] = ()
+    """The order providers that the ledger's proofs are checked by, separated by commas: what is trusted instead of any
+    hub."""
 
     wallet_file: Annotated[Path, Unit("file", "`SLUICE_HOME/wallet.json`")] = Field(
         default_factory=lambda data: data.get("home", Path(".sluice")) / "wallet.json"
@@ -111,6 +118,21 @@ class Settings(BaseSettings):
         "base": UnconfirmedLimit(max_by_asset=1_000_000, max_by_channel=1_000_000, min_age_s=5)
     }
     """What may be accepted against deposits that are not stable yet. An asset that is not listed has none."""
+    exposure_limits: Annotated[ExposureLimits, NoDecode, Unit("JSON by asset: amounts")] = {
+        "base": ExposureLimit(
+            max_by_channel=1_000_000_000,
+            sweep_above=500_000_000,
+            max_own_deposit=500_000_000,
+            max_total=20_000_000_000,
+        ),
+        "*": ExposureLimit(
+            max_by_channel=10_000_000, sweep_above=5_000_000, max_own_deposit=5_000_000, max_total=200_000_000
+        ),
+    }
+    """What may be at risk in channels of agent 1.1, whose peers can take everything that was not settled yet: in one
+    channel (payments beyond it are refused), earned in one channel before it is closed, deposited by us in one, and in
+    all channels together. `*` holds for assets that are not listed; without it nothing is put at risk in those.
+    How to choose: docs/running.md."""
     watcher_max_silence_s: Annotated[Duration, Unit("s", "a quarter of `SLUICE_MIN_CHANNEL_TIMEOUT_S`")] = Field(
         default_factory=lambda data: data.get("min_channel_timeout_s", 800) / 4
     )
@@ -176,6 +198,11 @@ class Settings(BaseSettings):
     def runs_devnet(self) -> bool:
         """Whether `sluice up` starts the local ledger: on devnet, unless a hub was named."""
         return self.network == "devnet" and "hub_url" not in self.model_fields_set
+
+    @property
+    def hub_urls(self) -> tuple[str, ...]:
+        """The hubs, the preferred one first."""
+        return tuple(self.hub_url.split(","))
 
     @property
     def local_url(self) -> str:
@@ -264,6 +291,8 @@ def _as_text(value: Any) -> str:
         return value.get_secret_value()
     if isinstance(value, dict):
         return json.dumps({name: limit.model_dump() for name, limit in value.items()})
+    if isinstance(value, tuple):
+        return ",".join(value)
     return str(value)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 MAX_AMOUNT = 9_000_000_000_000_000
 """The largest amount the Obyte protocol allows, in the smallest unit of an asset."""
@@ -45,6 +46,25 @@ def _open_url(schemes: tuple[str, ...], text: str) -> str:
     if "@" in urlsplit(_url(schemes, text)).netloc:
         raise ValueError("must not carry a user name or password")
     return text
+
+
+def _hub_urls(text: str) -> str:
+    """Return a list of hubs as it is kept: separated by commas, without spaces, each hub once."""
+    urls = [_open_url(("ws", "wss"), url.strip()) for url in text.split(",")]
+    if len(set(urls)) != len(urls):
+        raise ValueError("must name each hub once")
+    return ",".join(urls)
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
+    # Their checksums are looked at by whoever knows the protocol.
+    if not all(re.fullmatch("[A-Z2-7]{32}", value) for value in values) or len(set(values)) != len(values):
+        raise ValueError("must be different addresses of 32 characters, separated by commas")
+    return values
 
 
 def _database_url(secret: SecretStr) -> SecretStr:
@@ -96,12 +116,39 @@ class UnconfirmedLimit(BaseModel):
     """A deposit must have been seen at least this long ago, in seconds."""
 
 
+class ExposureLimit(BaseModel):
+    """How much of one asset may be at risk in channels whose agent lets their peers steal, in its smallest unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    max_by_channel: int = Field(ge=0, le=MAX_AMOUNT, strict=True)
+    """What the peer of one channel can take at most."""
+    sweep_above: int = Field(ge=0, le=MAX_AMOUNT, strict=True)
+    """A channel in which this much was earned is closed."""
+    max_own_deposit: int = Field(ge=0, le=MAX_AMOUNT, strict=True)
+    """What we may have deposited in a channel and not spent."""
+    max_total: int = Field(ge=0, le=MAX_AMOUNT, strict=True)
+    """What may be at risk in all channels together."""
+
+    @model_validator(mode="after")
+    def _sweeping_comes_first(self) -> Self:
+        # Otherwise a channel with our deposit in it would refuse payments and never be settled to take them again.
+        if self.sweep_above + self.max_own_deposit > self.max_by_channel:
+            raise ValueError("sweep_above and max_own_deposit together must not be above max_by_channel")
+        if self.max_by_channel > self.max_total:
+            raise ValueError("max_by_channel must not be above max_total")
+        return self
+
+
 Asset = Annotated[str, AfterValidator(_asset)]
+AssetOrAny = Annotated[str, AfterValidator(lambda name: name if name == "*" else _asset(name))]
 Port = Annotated[int, Field(ge=1, le=65_535), Unit("TCP port")]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000), Unit("s")]
 Duration = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False), Unit("s")]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-HubUrl = Annotated[str, AfterValidator(lambda text: _open_url(("ws", "wss"), text))]
+HubUrls = Annotated[str, AfterValidator(_hub_urls)]
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_addresses)]
 HttpUrl = Annotated[str, AfterValidator(lambda text: _open_url(("http", "https"), text))]
 UnconfirmedLimits = Annotated[dict[Asset, UnconfirmedLimit], BeforeValidator(_from_json)]
+ExposureLimits = Annotated[dict[AssetOrAny, ExposureLimit], BeforeValidator(_from_json)]

@@ -68,6 +68,25 @@ def test_a_public_network_has_its_public_hub(network: str, hub: str) -> None:
     assert not settings.runs_devnet
 
 
+def test_several_hubs_are_named_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_HUB_URL", "wss://one.example/bb, wss://two.example/bb")
+
+    assert load_settings().hub_urls == ("wss://one.example/bb", "wss://two.example/bb")
+    assert load_settings(network="mainnet", hub_url="wss://one.example/bb").hub_urls == ("wss://one.example/bb",)
+
+
+def test_order_providers_are_pinned_by_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = "I2ADHGP4HL6J37NQAD73J7E5SKFIXJOT", "2FF7PSL7FYXVU5UIQHCVDTTPUOOG75GX"
+    assert load_settings().order_providers == ()
+    monkeypatch.setenv("SLUICE_ORDER_PROVIDERS", f"{one}, {two}")
+
+    settings = load_settings()
+
+    assert settings.order_providers == (one, two)
+    monkeypatch.setenv("SLUICE_ORDER_PROVIDERS", environment(settings)["SLUICE_ORDER_PROVIDERS"])
+    assert load_settings().order_providers == (one, two)
+
+
 def test_no_local_ledger_where_a_hub_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_HUB_URL", "ws://hub.example:6611")
 
@@ -90,6 +109,11 @@ def test_the_public_address_ends_with_a_slash_and_is_one_that_peers_can_reach() 
         ("hub_url", "https://obyte.org/bb"),
         ("hub_url", "wss://"),
         ("hub_url", "wss://hub:99999"),
+        ("hub_url", "wss://hub.example,"),
+        ("hub_url", "wss://hub.example,wss://hub.example"),
+        ("hub_url", "wss://hub.example,http://hub.example"),
+        ("order_providers", "I2ADHGP4"),
+        ("order_providers", ","),
         ("public_url", "pay.example"),
         ("database_url", "mysql://localhost/sluice"),
         ("redis_url", "http://localhost"),
