@@ -11,8 +11,7 @@ Where it differs from the real network:
 * agents are channels, version 1.1, and trigger no other agents; a package's signature must be canonical base64;
 * the definition of their base agent is nowhere to be had, and errors of agents name no lines of it;
 * requests for proofs of links and for agents' getters (`light/get_link_proofs`, `light/execute_getter`) get no answer;
-* assets are capped, public and plain; definitions of addresses never change; payments are never private;
-* messages between devices are not delivered.
+* assets are capped, public and plain; definitions of addresses never change; payments are never private.
 
 `server.Devnet` is the way in; `python -m devnet` runs it.
 """

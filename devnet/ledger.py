@@ -10,11 +10,12 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from devnet.admission import admit, unit_hash_of
-from devnet.dag import PROVIDER_UNITS_TO_STABILITY, UnitRecord
+from devnet.dag import PROVIDER_UNITS_TO_STABILITY
+from devnet.events import AgentResponded, LedgerEvent, Resumed, UnitAdded, UnitsDisputed, UnitsProvable
 from devnet.execution import execute_triggers
 from devnet.fees import SystemVars
 from devnet.genesis import genesis_record
@@ -28,43 +29,11 @@ from shared.obyte.networks import DEVNET
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from devnet.responses import AgentResponse
+    from devnet.dag import UnitRecord
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
 
 MAX_KNOWN_BAD = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class UnitAdded:
-    """A unit joined the ledger; `source` is whatever the poster passed, None for the ledger's own units."""
-
-    record: UnitRecord
-    source: object
-
-
-@dataclass(frozen=True, slots=True)
-class UnitsDisputed:
-    """These units were good and are undecided now, because another one conflicts with them."""
-
-    records: tuple[UnitRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class UnitsProvable:
-    """These units are stable, and a light client can be shown that they are."""
-
-    records: tuple[UnitRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class AgentResponded:
-    """A trigger was executed."""
-
-    response: AgentResponse
-
-
-LedgerEvent: TypeAlias = UnitAdded | UnitsDisputed | UnitsProvable | AgentResponded
 
 
 class Ledger:
@@ -83,6 +52,7 @@ class Ledger:
         faucet = KeyPair(hashlib.sha256(b"faucet" + secret).digest())
         self._clock = clock
         self._skipped_s = 0.0
+        self.is_paused = False
         genesis = genesis_record(network, self._provider, faucet.address, int(clock()))
         self.state = LedgerState(
             replace(network, genesis_unit=genesis.hash),
@@ -136,12 +106,28 @@ class Ledger:
             raise ValueError("time does not go back")
         self.state.agents_ahead_s += seconds
 
+    def pause(self) -> None:
+        """Ask whoever drives the provider by a timer to let it post nothing more; `advance` and `settle` still work."""
+        self.is_paused = True
+
+    def resume(self) -> None:
+        """Let the provider's timer go on."""
+        self.is_paused = False
+        self._tell(Resumed())
+
     def subscribe(self, listener: Callable[[LedgerEvent], None]) -> None:
         """Be told of everything that happens, while it happens."""
         self._listeners.append(listener)
 
-    def post(self, joint: JsonValue, *, source: object = None, with_conflicts: bool = False) -> UnitRecord:
-        """Take a unit or raise RejectedError.
+    def post(
+        self,
+        joint: JsonValue,
+        *,
+        source: object = None,
+        with_conflicts: bool = False,
+        clock_offset_s: float = 0,
+    ) -> UnitRecord:
+        """Take a unit or raise RejectedError; `clock_offset_s` is how wrong the clock is that judges its timestamp.
 
         A conflict with another unit of an author is refused, as hubs refuse it from light clients; `with_conflicts`
         takes it, as full nodes have to when it comes from elsewhere in the network.
@@ -152,7 +138,7 @@ class Ledger:
         if unit_hash in self._known_bad:
             raise RejectedError("known bad", is_final=False)
         try:
-            admitted = admit(self.state, joint, self.now_s())
+            admitted = admit(self.state, joint, self.now_s() + clock_offset_s)
         except RejectedError as error:
             if error.is_final:
                 self._remember_bad(unit_hash)

@@ -11,15 +11,15 @@ from shared.obyte.units import MAX_AMOUNT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from devnet.ledger import Ledger
+    from devnet.hub import Hub
     from shared.obyte.serialization import JsonValue
 
 MAX_SKIPPED_S = 10**9
 
-PrivateCommand: TypeAlias = "Callable[[Ledger, Any], JsonValue]"
+PrivateCommand: TypeAlias = "Callable[[Hub, Any], JsonValue]"
 
 
-def fund(ledger: Ledger, params: Any) -> JsonValue:
+def fund(hub: Hub, params: Any) -> JsonValue:
     """`{address, amount, asset?}` -> `{unit}`: send money from the faucet."""
     request = object_of(params, "no params in devnet/fund")
     address, amount, asset = request.get("address"), request.get("amount"), request.get("asset", BASE)
@@ -27,18 +27,18 @@ def fund(ledger: Ledger, params: Any) -> JsonValue:
         raise QueryError("amount must be a positive integer")
     if not isinstance(address, str) or not isinstance(asset, str):
         raise QueryError("address and asset must be strings")
-    return {"unit": ledger.treasury.fund(address, amount, asset).hash}
+    return {"unit": hub.ledger.treasury.fund(address, amount, asset).hash}
 
 
-def issue(ledger: Ledger, params: Any) -> JsonValue:
+def issue(hub: Hub, params: Any) -> JsonValue:
     """`{cap?}` -> `{asset}`: make a new asset, all of it in the faucet."""
     cap = params.get("cap", MAX_AMOUNT) if isinstance(params, dict) else MAX_AMOUNT
     if not is_amount(cap) or cap > MAX_AMOUNT:
         raise QueryError(f"cap must be an integer from 1 to {MAX_AMOUNT}")
-    return {"asset": ledger.treasury.issue(cap)}
+    return {"asset": hub.ledger.treasury.issue(cap)}
 
 
-def skip_time(ledger: Ledger, params: Any) -> JsonValue:
+def skip_time(hub: Hub, params: Any) -> JsonValue:
     """`{seconds, agents_only?}` -> `{now, agents_now}`: let time pass at once, for agents alone unless told otherwise.
 
     With `agents_only` false it passes for the whole ledger, and honest clients stop: its units come from their future,
@@ -49,17 +49,17 @@ def skip_time(ledger: Ledger, params: Any) -> JsonValue:
     if type(seconds) is not int or not 0 <= seconds <= MAX_SKIPPED_S or not isinstance(agents_only, bool):
         raise QueryError(f"seconds must be an integer from 0 to {MAX_SKIPPED_S}, agents_only true or false")
     if agents_only:
-        ledger.skip_agent_time(seconds)
+        hub.ledger.skip_agent_time(seconds)
     else:
-        ledger.skip_time(seconds)
-    now_s = ledger.now_s()
-    return {"now": now_s, "agents_now": now_s + ledger.state.agents_ahead_s}
+        hub.ledger.skip_time(seconds)
+    now_s = hub.ledger.now_s()
+    return {"now": now_s, "agents_now": now_s + hub.ledger.state.agents_ahead_s}
 
 
-def stabilise(ledger: Ledger, _params: Any) -> JsonValue:
+def stabilise(hub: Hub, _params: Any) -> JsonValue:
     """No params -> `{last_stable_mci}`: make all that was posted stable and provable now."""
-    ledger.settle()
-    return {"last_stable_mci": ledger.state.last_stable_mci}
+    hub.ledger.settle()
+    return {"last_stable_mci": hub.ledger.state.last_stable_mci}
 
 
 PRIVATE_COMMANDS: dict[str, PrivateCommand] = {

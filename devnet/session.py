@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
+import copy
 import secrets
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from devnet.commands import COMMANDS
@@ -12,10 +12,8 @@ from devnet.private_commands import PRIVATE_COMMANDS
 from devnet.queries import HISTORY_TOO_LARGE
 from devnet.request_fields import QueryError
 from devnet.state import RejectedError
-from shared.obyte.addresses import device_address
 from shared.obyte.chash import is_valid_address
 from shared.obyte.errors import ObyteError
-from shared.obyte.hashing import device_digest
 from shared.obyte.hub_protocol import (
     LIBRARY_VERSION,
     Fatal,
@@ -25,96 +23,110 @@ from shared.obyte.hub_protocol import (
     Reply,
     Request,
 )
-from shared.obyte.signatures import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from devnet.faults import Faults
-    from devnet.ledger import Ledger
-    from devnet.watching import Watches
+    from devnet.faults import Fault
+    from devnet.hub import Hub
     from shared.obyte.serialization import JsonValue
 
 PROGRAM = "sluice-devnet"
 PROGRAM_VERSION = "0.1.0"
+PROVIDER_NAME = "The local ledger's order provider"
+HEARTBEAT = '"command":"heartbeat"'
 _RANDOM_BYTES = 30
-_TEMP_KEY_FIELDS = {"temp_pubkey", "pubkey", "signature"}
 
 
 class NoAnswer(Exception):  # noqa: N818 (not an error: hubs are silent about what they do not know)
     """The request gets no answer."""
 
 
-@dataclass(slots=True)
-class Devices:
-    """Devices that have logged in, and the temporary keys they left for their correspondents."""
-
-    known: set[str] = field(default_factory=set)
-    temporary_keys: dict[str, JsonValue] = field(default_factory=dict)
-
-
 class Session:
     """The hub's side of one connection.
 
     `send(frame, delay_s)` queues a frame, `close()` ends the connection after what is queued, `cut()` at once. They are
-    called while a frame is received or while the ledger moves.
+    called while a frame is received or while the ledger moves. `is_local` says that the client is on this machine.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
-        watches: Watches,
-        devices: Devices,
-        faults: Faults,
+        hub: Hub,
         *,
-        send: Callable[[str, float], None],
+        send: Callable[[str | bytes, float], None],
         close: Callable[[], None],
         cut: Callable[[], None],
+        is_local: bool,
     ) -> None:
-        self._ledger = ledger
-        self._watches = watches
-        self._devices = devices
-        self._faults = faults
-        self._send = send
+        self._hub = hub
+        self._ledger = hub.ledger
+        self._faults = hub.faults
+        self._deliver = send
         self._close = close
         self._cut = cut
-        self._protocol = HubProtocol("hub", ledger.network, program=PROGRAM, program_version=PROGRAM_VERSION)
+        self._is_local = is_local
+        self._protocol = HubProtocol("hub", hub.ledger.network, program=PROGRAM, program_version=PROGRAM_VERSION)
+        self._own_commands: dict[str, Callable[[Any], JsonValue]] = {
+            "post_joint": self._post,
+            "get_peers": lambda _: [],
+            "hub/temp_pubkey": lambda params: hub.relay.keep_temporary_key(self, params),
+            "hub/get_temp_pubkey": hub.relay.temporary_key,
+            "hub/deliver": hub.relay.deliver,
+        }
         self._challenge = _random_text()
-        self._device: str | None = None
         self._knows_system_vars = False
+        self._watches_system_vars = False
+        hub.enter(self)
 
     def open(self) -> None:
         """Say what a hub says first."""
-        self._send(self._protocol.version(), 0)
+        self._send(self._protocol.version())
         self.justsaying("hub/challenge", self._challenge)
         hello: dict[str, JsonValue] = {
             "subscription_id": _random_text(),
             "last_mci": len(self._ledger.state.dag.main_chain) - 1,
             "library_version": LIBRARY_VERSION,
         }
-        self._send(self._protocol.request("subscribe", hello)[1], 0)
+        self._send(self._protocol.request("subscribe", hello)[1])
+        for frame in self._faults.greeting:
+            self._send(frame)
 
     def end(self) -> None:
         """Forget the client; its watches end with the connection."""
-        self._watches.forget(self)
+        self._hub.leave(self)
         self._protocol.close()
+
+    def cut(self) -> None:
+        """End the connection at once."""
+        self._cut()
 
     def justsaying(self, subject: str, body: JsonValue = None) -> None:
         """Tell the client something that has no answer."""
-        self._send(self._protocol.justsaying(subject, body), 0)
+        if subject not in self._faults.muted:
+            self._send(self._protocol.justsaying(subject, body))
+
+    def send_raw(self, frame: str | bytes) -> None:
+        """Send a frame as it is."""
+        self._send(frame)
+
+    def repeat_system_vars(self) -> None:
+        """Tell a client that was told before that the system variables have changed."""
+        if self._knows_system_vars or self._watches_system_vars:
+            self._tell_system_vars()
 
     def heartbeat(self) -> None:
         """Ask a silent client whether it is alive."""
         frame = self._protocol.heartbeat()
         if frame is not None:
-            self._send(frame, 0)
+            self._send(frame)
 
     def receive(self, text: str) -> None:
         """Handle one frame."""
         for event in self._protocol.receive(text):
             match event:
                 case Reply(frame):
-                    self._send(frame, 0)
+                    if not (self._faults.ignores_heartbeats and HEARTBEAT in frame):
+                        self._send(frame)
                 case Fatal():
                     self._close()
                 case Justsaying(subject, body):
@@ -136,8 +148,11 @@ class Session:
         if fault.drops_connection:
             self._cut()
         elif not fault.loses_answer:
-            answer = answer if fault.denial is None else {"error": fault.denial}
-            self._send(self._response(request, answer), fault.delay_s)
+            self._send(self._response(request, _spoilt(answer, fault)), fault.delay_s)
+
+    def _send(self, frame: str | bytes, delay_s: float = 0.0) -> None:
+        if not self._faults.is_silent:
+            self._deliver(frame, delay_s)
 
     def _response(self, request: Request, answer: JsonValue) -> str:
         try:
@@ -147,63 +162,75 @@ class Session:
 
     def _answer(self, command: str, params: Any) -> JsonValue:
         if command in COMMANDS:
-            if command == "light/get_history":
-                self._tell_system_vars_once()
-            answer = COMMANDS[command](self._ledger, params)
-            if command == "light/get_history":
-                self._watch_what_was_asked(params)
-            return answer
-        if command == "post_joint":
-            return self._post(params)
+            return self._read(command, params)
         if command in PRIVATE_COMMANDS:
-            return PRIVATE_COMMANDS[command](self._ledger, params)
-        if command == "hub/temp_pubkey":
-            return self._keep_temporary_key(params)
-        if command == "hub/get_temp_pubkey":
-            return self._temporary_key(params)
-        if command == "get_peers":
-            return []
-        raise NoAnswer
+            if not self._is_local:
+                raise QueryError("private requests are answered on the ledger's own machine only")
+            return PRIVATE_COMMANDS[command](self._hub, params)
+        serve = self._own_commands.get(command)
+        if serve is None:
+            raise NoAnswer
+        return serve(params)
+
+    def _read(self, command: str, params: Any) -> JsonValue:
+        if command == "light/get_history":
+            self._tell_system_vars_once()
+        answer = self._faults.distorted(command, COMMANDS[command](self._ledger, params))
+        if command == "light/get_history":
+            self._watch_what_was_asked(params)
+        return answer
 
     def _post(self, joint: Any) -> JsonValue:
         if isinstance(joint, dict) and "ball" in joint:
             raise QueryError("no ball via post_joint")
-        self._ledger.post(joint, source=self)
+        self._ledger.post(joint, source=self, clock_offset_s=self._faults.clock_offset_s)
         return "accepted"
 
     def _tell_system_vars_once(self) -> None:
         if not self._knows_system_vars:
             self._knows_system_vars = True
-            self.justsaying("system_vars", self._ledger.state.system_vars.as_json())
+            self._tell_system_vars()
+
+    def _tell_system_vars(self) -> None:
+        self.justsaying("system_vars", self._faults.claimed(self._ledger.state.system_vars.as_json()))
 
     def _watch_what_was_asked(self, params: dict[str, Any]) -> None:
         for address in params.get("addresses") or ():
-            self._watches.watch_address(self, address)
+            self._hub.watches.watch_address(self, address)
         records, oldest = self._ledger.state.dag.records, self._ledger.state.min_retrievable_mci()
         for unit in params.get("requested_joints") or ():
             record = records.get(unit)
             if record is not None and (record.mci is None or record.mci >= oldest):
-                self._watches.watch_unit(self, unit)
+                self._hub.watches.watch_unit(self, unit)
 
     def _hear(self, subject: str, body: Any) -> None:
+        try:
+            self._heed(subject, body)
+        except QueryError as error:
+            self.justsaying("error", error.text)
+
+    def _heed(self, subject: str, body: Any) -> None:
         if subject == "light/new_address_to_watch":
             self._watch_address(body)
         elif subject == "light/new_aa_to_watch":
             self._watch_agent(body)
-        elif subject == "hub/login":
-            self._log_in(body)
+        elif subject == "hub/login" and body:
+            self._log_in(body if isinstance(body, dict) else {})
         elif subject == "hub/refresh":
-            self._tell_of_empty_box()
+            self._hub.relay.send_stored(self)
+        elif subject == "hub/delete":
+            self._hub.relay.delete(self, body)
         elif subject == "hub/repeat_challenge":
             self.justsaying("hub/challenge", self._challenge)
         elif subject == "watch_system_vars":
-            self.justsaying("system_vars", self._ledger.state.system_vars.as_json())
+            self._watches_system_vars = True
+            self._tell_system_vars()
 
     def _watch_address(self, address: Any) -> None:
         if not is_valid_address(address):
             self.justsaying("error", "address not valid")
             return
-        self._watches.watch_address(self, address)
+        self._hub.watches.watch_address(self, address)
         self.justsaying("info", f"now watching {address}")
 
     def _watch_agent(self, body: Any) -> None:
@@ -216,56 +243,24 @@ class Session:
         elif not state.is_known_agent(agent):
             self.justsaying("error", f"not an AA: {agent}")
         else:
-            self._watches.watch_agent(self, agent, address)
+            self._hub.watches.watch_agent(self, agent, address)
             self.justsaying("info", f"now watching AA {agent} address {address or 'all'}")
 
-    def _log_in(self, body: Any) -> None:
-        told = body if isinstance(body, dict) else {}
-        if told.get("challenge") != self._challenge:
-            self.justsaying("error", "wrong challenge")
-            return
-        if not _is_signed_by(told, told.get("pubkey")):
-            self.justsaying("error", "wrong signature")
-            return
-        self._device = device_address(str(told["pubkey"]))
-        self.justsaying("system_vars", self._ledger.state.system_vars.as_json())
+    def _log_in(self, told: dict[str, Any]) -> None:
+        is_new = self._hub.relay.log_in(self, self._challenge, told)
+        self._tell_system_vars()
         self.justsaying("hub/push_project_number", {"projectNumber": 0, "hasKeyId": False})
-        if self._device in self._devices.known:
-            self._tell_of_empty_box()
-        else:
-            self._devices.known.add(self._device)
+        self.justsaying("known_witnesses", {self._ledger.provider_address: {"name": PROVIDER_NAME}})
+        if is_new:
             self.justsaying("info", "address created")
-
-    def _tell_of_empty_box(self) -> None:
-        self.justsaying("info", "0 messages sent")
-        self.justsaying("hub/message_box_status", "empty")
-
-    def _keep_temporary_key(self, params: Any) -> JsonValue:
-        if self._device is None:
-            raise QueryError("please log in first")
-        if not isinstance(params, dict) or params.keys() != _TEMP_KEY_FIELDS:
-            raise QueryError("no temp_pubkey params")
-        if not _is_signed_by(params, params["pubkey"]):
-            raise QueryError("wrong signature")
-        if device_address(str(params["pubkey"])) != self._device:
-            raise QueryError("signed by another pubkey")
-        self._devices.temporary_keys[self._device] = params
-        return "updated"
-
-    def _temporary_key(self, params: Any) -> JsonValue:
-        device = device_address(params) if isinstance(params, str) else ""
-        if device not in self._devices.known:
-            raise QueryError("device with this pubkey is not registered here")
-        if device not in self._devices.temporary_keys:
-            raise QueryError("temp pub key not set yet")
-        return self._devices.temporary_keys[device]
+        else:
+            self._hub.relay.send_stored(self)
 
 
-def _is_signed_by(message: dict[str, Any], pubkey: object) -> bool:
-    try:
-        return verify(device_digest(message), message.get("signature"), pubkey)
-    except ObyteError:
-        return False
+def _spoilt(answer: JsonValue, fault: Fault) -> JsonValue:
+    if fault.denial is not None:
+        return {"error": fault.denial}
+    return answer if fault.lie is None else fault.lie(copy.deepcopy(answer))
 
 
 def _random_text() -> str:

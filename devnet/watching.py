@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Protocol
 
-from devnet.ledger import AgentResponded, LedgerEvent, UnitAdded, UnitsDisputed, UnitsProvable
+from devnet.events import AgentResponded, LedgerEvent, UnitAdded, UnitsDisputed, UnitsProvable
 from devnet.outputs import outputs_of, payments
 from devnet.state import touched_addresses
 

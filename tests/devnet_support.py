@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from devnet.faults import Faults
+from devnet import hub
 from devnet.parents import offer_parents
 from devnet.proofs import prove
-from devnet.session import Devices, Session
-from devnet.watching import Watches
+from devnet.session import Session
 from shared.obyte.agents import channel_address, channel_definition
 from shared.obyte.coins import BASE, Coin
 from shared.obyte.composing import Output, Parents, compose, data_message, definition_message
@@ -182,14 +182,13 @@ def _coin(ledger: Ledger, output: LedgerOutput) -> Coin:
 class Client:
     """A client of the hub without a socket: frames go straight into a session and come out as JSON."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: hub.Hub, *, is_local: bool = True) -> None:
         self.frames: list[Any] = []
+        self.raw_frames: list[str | bytes] = []
         self.delays: list[float] = []
         self.is_closed = self.is_cut = False
         self._tags = count(1)
-        self.session = Session(
-            hub.ledger, hub.watches, hub.devices, hub.faults, send=self._take, close=self._close, cut=self._cut
-        )
+        self.session = Session(hub, send=self._take, close=self._close, cut=self._cut, is_local=is_local)
         self.session.open()
 
     def say(self, subject: str, body: Any = None) -> None:
@@ -209,8 +208,10 @@ class Client:
         """Bodies of all justsayings of a subject so far."""
         return [body.get("body") for kind, body in self.frames if kind == "justsaying" and body["subject"] == subject]
 
-    def _take(self, frame: str, delay_s: float) -> None:
-        self.frames.append(json.loads(frame))
+    def _take(self, frame: str | bytes, delay_s: float) -> None:
+        self.raw_frames.append(frame)
+        with contextlib.suppress(ValueError):
+            self.frames.append(json.loads(frame))
         self.delays.append(delay_s)
 
     def _close(self) -> None:
@@ -220,15 +221,8 @@ class Client:
         self.is_cut = True
 
 
-class Hub:
-    """What all clients of a hub share."""
+class Hub(hub.Hub):
+    """A hub whose clients need no sockets."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.watches = Watches()
-        self.devices = Devices()
-        self.faults = Faults()
-        ledger.subscribe(self.watches.tell)
-
-    def connect(self) -> Client:
-        return Client(self)
+    def client(self, *, is_local: bool = True) -> Client:
+        return Client(self, is_local=is_local)

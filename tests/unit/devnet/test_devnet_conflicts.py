@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from devnet.ledger import Ledger, LedgerEvent, UnitsDisputed
+from devnet.events import LedgerEvent, UnitsDisputed
 from devnet.parents import offer_parents
 from devnet.proofs import joint_of, prove
 from devnet.state import RejectedError
@@ -17,6 +17,7 @@ from tests.devnet_support import Actor, history
 
 if TYPE_CHECKING:
     from devnet.dag import UnitRecord
+    from devnet.ledger import Ledger
 
 
 def rivals(actor: Actor, *payees: Actor, amount: int = 1_000) -> list[dict[str, Any]]:

@@ -17,8 +17,16 @@ from shared.obyte.errors import ObyteError
 from tests.devnet_support import Actor, Hub
 
 BASE_AGENT = "4IRUGAUUCAQ6QRQLG4SNOLOE6VW2STWZ"
-REQUESTS = [*COMMANDS, *PRIVATE_COMMANDS, "post_joint", "hub/temp_pubkey", "hub/get_temp_pubkey"]
-SUBJECTS = ["version", "hub/login", "hub/refresh", "light/new_address_to_watch", "light/new_aa_to_watch", "joint"]
+REQUESTS = [*COMMANDS, *PRIVATE_COMMANDS, "post_joint", "hub/temp_pubkey", "hub/get_temp_pubkey", "hub/deliver"]
+SUBJECTS = [
+    "version",
+    "hub/login",
+    "hub/refresh",
+    "hub/delete",
+    "light/new_address_to_watch",
+    "light/new_aa_to_watch",
+    "joint",
+]
 FEES = ("headers_commission", "payload_commission", "oversize_fee", "tps_fee", "burn_fee")
 FIELDS = [
     "address",
@@ -55,7 +63,7 @@ FIELDS = [
     "signature",
 ]
 
-LEDGER = Ledger(seed=b"hostile")
+HUB = Hub(Ledger(seed=b"hostile"))
 
 values = st.recursive(
     st.none()
@@ -72,13 +80,13 @@ values = st.recursive(
 @given(command=st.sampled_from(REQUESTS), params=values)
 @settings(max_examples=300, deadline=None)
 def test_nothing_a_stranger_asks_breaks_the_hub(command: str, params: Any) -> None:
-    Hub(LEDGER).connect().ask(command, params)
+    HUB.client().ask(command, params)
 
 
 @given(subject=st.sampled_from(SUBJECTS), body=values)
 @settings(max_examples=200, deadline=None)
 def test_nothing_a_stranger_says_breaks_the_hub(subject: str, body: Any) -> None:
-    Hub(LEDGER).connect().say(subject, body)
+    HUB.client().say(subject, body)
 
 
 @given(data=st.data())
@@ -94,7 +102,7 @@ def test_no_mutilated_unit_breaks_the_hub_or_makes_money(data: st.DataObject) ->
     with contextlib.suppress(ObyteError, LookupError, TypeError, ValueError, AttributeError, StopIteration):
         unit = actor.resigned(unit, fees=False)["unit"]
     before = set(records)
-    Hub(ledger).connect().ask("post_joint", {"unit": unit})
+    Hub(ledger).client().ask("post_joint", {"unit": unit})
     for unit_hash in records.keys() - before:
         accepted: Any = records[unit_hash].unit
         payload = accepted["messages"][0]["payload"]

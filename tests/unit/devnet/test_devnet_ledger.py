@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from devnet.events import LedgerEvent, UnitsProvable
 from devnet.fees import MAX_FEE, SystemVars
-from devnet.ledger import Ledger, LedgerEvent, UnitsProvable
+from devnet.ledger import Ledger
 from devnet.proofs import prove
 from devnet.settlement import skiplist_mcis
 from shared.obyte.composing import Output
