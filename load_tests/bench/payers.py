@@ -7,11 +7,12 @@ import itertools
 import time
 from typing import TYPE_CHECKING
 
+from shared.agent.packages import PaymentSigner
 from shared.channels.model import Channel, Status
 from shared.obyte.agents import channel_address
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
-from sluice.payer.signing import OfflineChannel, PaymentSigner, pay_request
+from sluice.payer.signing import OfflineChannel, pay_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

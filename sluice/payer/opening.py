@@ -25,11 +25,11 @@ from sluice.payer.store import StoredChannel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.agent.packages import ChannelTerms
     from shared.obyte.serialization import JsonValue
     from sluice.payer.book import ChannelBook
     from sluice.payer.peers import PeerClient
     from sluice.payer.posting import UnitPoster
-    from sluice.payer.signing import ChannelTerms
     from sluice.payer.store import JournalEntry, PayerStore
 
 AGENT_VERSION = "1.1"

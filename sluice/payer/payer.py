@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from shared.agent.packages import PaymentSigner
 from shared.channels.model import Status
 from shared.channels.paying import spendable
 from shared.obyte.coins import BASE, Balance
@@ -38,7 +39,6 @@ from sluice.payer.payments import Payment, PaymentDesk, Receipt
 from sluice.payer.peers import PeerClient, RetryPolicy, base_url_of
 from sluice.payer.posting import UnitPoster
 from sluice.payer.settling import Settler
-from sluice.payer.signing import PaymentSigner
 from sluice.payer.store import PayerStore
 from sluice.payer.wallet import PayerWallet, SettlementSummary
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
+    from shared.agent.packages import PaymentSigner
     from shared.obyte.serialization import JsonValue
     from shared.peers.answers import PeerAnswer
     from sluice.payer.book import ChannelBook
     from sluice.payer.peers import PeerClient
-    from sluice.payer.signing import PaymentSigner
     from sluice.payer.store import PayerStore, PaymentState, StoredChannel, StoredPayment
     from sluice.payer.wallet import PayerWallet
 

@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
+from shared.agent.packages import ChannelTerms, SignedPayment
 from shared.channels.model import Channel, Status
 from sluice.payer.errors import PayerError, WalletError
 from sluice.payer.schema import SCHEMA, SCHEMA_VERSION
-from sluice.payer.signing import ChannelTerms, SignedPayment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
+from shared.agent.packages import SignedPayment
 from shared.channels.model import Channel
 from sluice.payer import store as payer_store
 from sluice.payer.book import MAX_BATCH, ChannelBook
 from sluice.payer.errors import PayerError, UnknownChannelError, WalletError
-from sluice.payer.signing import SignedPayment
 from sluice.payer.store import JournalEntry, PayerStore, StoredChannel
 
 if TYPE_CHECKING:

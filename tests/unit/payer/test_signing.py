@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.agent.packages import ChannelTerms, PaymentSigner
 from shared.channels.errors import InsufficientFundsError
 from shared.channels.model import Channel, Status
 from shared.channels.paying import create_payment
@@ -12,7 +13,7 @@ from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
 from shared.receiving.verification import verify_payment_package
 from shared.strict_json import decode
-from sluice.payer.signing import ChannelTerms, OfflineChannel, PaymentSigner, pay_request
+from sluice.payer.signing import OfflineChannel, pay_request
 
 KEY = KeyPair(b"\7" * 32)
 AA_ADDRESS = "4LLSURBMWBLF5S6X6NGZZPGK5NZT62V6"
