@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import psycopg
 
-from shared.channels.model import Channel, Status
+from shared.channels.exposure import ANY_ASSET, ExposureRules
+from shared.channels.model import Channel, ExposureLimits, Status
 from shared.obyte.agents import channel_address
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
     from shared.store.api_keys import Scope
 
+ROOMY = ExposureRules(
+    {ANY_ASSET: ExposureLimits(max_by_channel=10**12, sweep_above=10**12, max_own_deposit=10**12, max_total=10**15)}
+)
+"""Exposure limits that no test reaches unless it is about them."""
 OWN = KeyPair(bytes(31) + b"\x63")
 TIMEOUT_S = 1000
 SALT = "s1"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 REPAIRED_VERSIONS = frozenset({"1.2"})
-"""Versions of the agent that only let the injured party prove a fraud. Any other one, unknown ones too, can be robbed."""
+"""Versions of the agent that only let the injured party prove a fraud. Any other one can be robbed."""
 
 ANY_ASSET = "*"
 NOTHING = ExposureLimits(max_by_channel=0, sweep_above=0, max_own_deposit=0, max_total=0)

@@ -5,7 +5,8 @@ each of them costs. One task per process takes the batches: two at a time would 
 loop has the next packages to verify while one commits.
 
     lock the channels (by address) → find duplicates → lock assets (by name) if unconfirmed deposits are needed
-    → judge each in order of arrival → write channels and payments at once → commit → answer everyone
+    → judge each in order of arrival → write channels and payments at once → ask the worker to close channels in which
+    enough is at risk now → commit → answer everyone
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
-from shared.bus import PAYMENT
+from shared.bus import COMMAND, PAYMENT
 from shared.channels.model import UnconfirmedLimits
 from shared.logs import get_logger
 from shared.receiving.errors import UnavailableError, database_unavailable
+from shared.receiving.exposure import exposure_rules
 from shared.receiving.judging import (
     ChannelAtHand,
     Credited,
@@ -30,13 +32,14 @@ from shared.receiving.judging import (
     may_be_duplicate,
 )
 from shared.receiving.outcomes import Receipt, Refusal
-from shared.store import assets, channels, payments, peer_units
+from shared.store import assets, channels, exposure, payments, peer_units
 from shared.store.errors import DatabaseBusyError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from shared.bus import Bus
+    from shared.channels.exposure import ExposureRules
     from shared.receiving.verification import SignedPayment
     from shared.settings import Settings
     from shared.store.database import Connection, Database
@@ -53,6 +56,7 @@ class AcceptanceRules:
     """What the operator decides about acceptance. Limits by asset; times in seconds; counts in packages."""
 
     limits: Mapping[str, UnconfirmedLimits]
+    exposure: ExposureRules
     watcher_max_silence_s: float
     batch_max: int = 200
     queue_max: int = 2000
@@ -65,6 +69,7 @@ class AcceptanceRules:
                 asset: UnconfirmedLimits(limit.max_by_asset, limit.max_by_channel, limit.min_age_s)
                 for asset, limit in settings.unconfirmed_limits.items()
             },
+            exposure=exposure_rules(settings),
             watcher_max_silence_s=settings.watcher_max_silence_s,
             batch_max=settings.accept_batch_max,
             queue_max=settings.accept_queue_max,
@@ -168,11 +173,15 @@ class Acceptor:
             judge, receipts = await self._read(conn, batch)
             outcomes = [judge.judge(submission.payment, submission.message) for submission in batch]
             written = await _write(conn, judge)
+            ripened = judge.ripened()
+            sweeps = await exposure.order_sweeps(conn, ripened) if ripened else []
         receipts |= written
         for submission, outcome in zip(batch, outcomes, strict=True):
             _answer(submission.answer, outcome, receipts)
         for receipt in written.values():
             self._bus.publish(PAYMENT, receipt.as_event())
+        for command_id in sweeps:
+            self._bus.publish(COMMAND, {"id": command_id})
 
     async def _read(self, conn: Connection, batch: Sequence[_Submission]) -> tuple[Judge, dict[PaymentKey, Receipt]]:
         """Lock and read what the batch is judged on; also return the receipts of packages credited earlier."""
@@ -187,7 +196,9 @@ class Acceptor:
         with_units = [address for address, found in locked.items() if found.has_peer_units]
         units = await peer_units.of(conn, with_units) if with_units else {}
         at_hand = {
-            address: ChannelAtHand(found.channel, found.created_by_me, units.get(address, ()))
+            address: ChannelAtHand(
+                found.channel, found.created_by_me, units.get(address, ()), asset_is_stopped=found.asset_is_stopped
+            )
             for address, found in locked.items()
         }
         fresh = [package for package in packages if package.terms.key not in earlier]
@@ -199,6 +210,7 @@ class Acceptor:
             at_hand,
             accepted_before=earlier.keys(),
             limits=self._rules.limits,
+            exposure=self._rules.exposure,
             used_of_asset=used_of_asset,
             now_s=max((found.now_s for found in locked.values()), default=0.0),
             watcher_silent=any(self._rules.is_silent(found.watcher_age_s) for found in locked.values()),

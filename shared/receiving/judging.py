@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.channels.acceptance import Refused, Rule, accept, needs_allowance, next_change_s
+from shared.channels.exposure import is_ripe
 from shared.channels.model import Allowance, Channel, PackageTerms, PeerUnit, Status, UnconfirmedLimits
 from shared.receiving.outcomes import ChannelView, Refusal
 from shared.store.payments import NewPayment, PaymentKey
@@ -17,6 +18,7 @@ from shared.store.payments import NewPayment, PaymentKey
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from shared.channels.exposure import ExposureRules
     from shared.receiving.verification import SignedPayment
 
 _AWAITS_FUNDING = frozenset({Rule.NOT_PUBLISHED, Rule.NOT_FUNDED})
@@ -29,6 +31,7 @@ class ChannelAtHand:
     channel: Channel
     created_by_me: bool
     units: tuple[PeerUnit, ...] = ()
+    asset_is_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +84,14 @@ class Judge:
         *,
         accepted_before: Collection[PaymentKey],
         limits: Mapping[str, UnconfirmedLimits],
+        exposure: ExposureRules,
         used_of_asset: Mapping[str, int],
         now_s: float,
         watcher_silent: bool,
     ) -> None:
         """Take what was read under the locks.
 
-        `accepted_before`: the keys among these packages that were credited earlier. `limits`: by asset.
+        `accepted_before`: the keys among these packages that were credited earlier. `limits`, `exposure`: by asset.
         `used_of_asset`: the sum of `unconfirmed_used` over all channels of each asset that was locked.
         `now_s`: the database's clock, in seconds.
         """
@@ -96,6 +100,7 @@ class Judge:
         self._locked = channels
         self._accepted_before = accepted_before
         self._limits = limits
+        self._exposure = exposure
         self._used_of_asset = dict(used_of_asset)
         self._now_s = now_s
         self._watcher_silent = watcher_silent
@@ -119,6 +124,15 @@ class Judge:
         self.payments[terms.key] = NewPayment(*terms.key, message)
         return Credited(terms.key, duplicate=False)
 
+    def ripened(self) -> list[tuple[str, int]]:
+        """Return the channels, with their periods, in which these packages have earned enough to close them."""
+        return [
+            (address, after.period)
+            for address in dict.fromkeys(payment.aa_address for payment in self.payments.values())
+            if is_ripe(after := self.channels[address], limits := self._exposure.of(after.asset))
+            and not is_ripe(self._locked[address].channel, limits)
+        ]
+
     def _allowance(self, channel: Channel) -> Allowance:
         locked = self._locked[channel.aa_address]
         used = self._used_of_asset.get(channel.asset, 0)
@@ -128,6 +142,8 @@ class Judge:
             used_elsewhere=max(0, used - channel.unconfirmed_used),
             now_s=self._now_s,
             created_by_me=locked.created_by_me,
+            exposure=self._exposure.of(channel.asset),
+            is_stopped=locked.asset_is_stopped,
         )
 
     def _move_to(self, after: Channel) -> None:

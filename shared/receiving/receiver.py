@@ -19,7 +19,7 @@ from shared.receiving.outcomes import Receipt, Refusal
 from shared.receiving.readiness import check_ready
 from shared.receiving.verification import SignedPayment, verify_payment_package
 from shared.receiving.waiting import ChannelWaits
-from shared.store import channels, instance, peer_units
+from shared.store import assets, channels, instance, peer_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,6 +92,7 @@ class Receiver:
                 channel = found.channel
                 units = await peer_units.of(conn, [aa_address]) if found.has_peer_units else {}
                 used = await channels.unconfirmed_used(conn, [channel.asset])
+                is_stopped = await assets.is_stopped(conn, channel.asset)
                 here = await instance.read(conn)
         if here is None or self._rules.is_silent(here.watcher_age_s):
             raise NotReadyError("watcher_silent", "not ready, the ledger cannot be watched now")
@@ -101,6 +102,8 @@ class Receiver:
             used_elsewhere=max(0, used[channel.asset] - channel.unconfirmed_used),
             now_s=here.now_s,
             created_by_me=found.role == "B",
+            exposure=self._rules.exposure.of(channel.asset),
+            is_stopped=is_stopped,
         )
         check_ready(channel, allowance)
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import asyncpg
 
 STATE_COLUMNS = """
-    aa_address, own_address, peer_address, asset, timeout_s, version, status, period, deposited_by_peer, deposited_by_me,
-    spent_by_peer, spent_by_me, credit, period_closed_by_me, close_started_at_s, claimed_by_peer, last_event_id,
-    definition_confirmed, unsure_period"""
+    aa_address, own_address, peer_address, asset, timeout_s, version, status, period, deposited_by_peer,
+    deposited_by_me, spent_by_peer, spent_by_me, credit, period_closed_by_me, close_started_at_s, claimed_by_peer,
+    last_event_id, definition_confirmed, unsure_period"""
 """What makes a `Channel`, except `claim`, which the front's role may not read."""
 
 ALL_COLUMNS = f"""{STATE_COLUMNS}, salt, role, peer_url, has_peer_units, created_at, updated_at"""
@@ -62,6 +62,8 @@ class LockedChannel:
     created_by_me: bool
     has_peer_units: bool
     """Whether `peer_units` has something to say about it."""
+    asset_is_stopped: bool
+    """Whether too much is at risk in all channels of the asset together."""
     now_s: float
     """The database's clock when the row was read, as seconds since 1970."""
     watcher_age_s: float | None

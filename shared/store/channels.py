@@ -34,6 +34,7 @@ MAX_PAGE = 1_000
 
 _LOCK = f"""
     SELECT {STATE_COLUMNS}, role = 'B' AS created_by_me, has_peer_units,
+           asset = ANY (ARRAY(SELECT asset FROM assets WHERE is_stopped)) AS asset_is_stopped,
            date_part('epoch', clock_timestamp()) AS now_s,
            date_part('epoch', clock_timestamp() - (SELECT watcher_synced_at FROM instance)) AS watcher_age_s
       FROM channels
@@ -54,6 +55,7 @@ async def lock(conn: Connection, addresses: Collection[str]) -> dict[str, Locked
             channel=channel_of(row),
             created_by_me=row["created_by_me"],
             has_peer_units=row["has_peer_units"],
+            asset_is_stopped=row["asset_is_stopped"],
             now_s=row["now_s"],
             watcher_age_s=row["watcher_age_s"],
         )

@@ -28,7 +28,7 @@ from shared.receiving.outcomes import Receipt, Refusal
 from shared.receiving.verification import SignedPayment, verify_payment_package
 from shared.store import channels
 from shared.store.database import Database, Role
-from tests.receiving_support import Payer, Worker, administrator, database_of, payer_key
+from tests.receiving_support import ROOMY, Payer, Worker, administrator, database_of, payer_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ class World:
     async def _start(self) -> None:
         self.worker = Worker(await Database.connect(self.url, role=Role.WORKER))
         await self.worker.initialise()
-        rules = AcceptanceRules(self.limits, watcher_max_silence_s=3600, batch_max=5)
+        rules = AcceptanceRules(self.limits, ROOMY, watcher_max_silence_s=3600, batch_max=5)
         self.databases = [await Database.connect(self.url, role=Role.FRONT) for _ in range(2)]
         self.fronts = [Acceptor(database, rules, Bus(None)) for database in self.databases]
 

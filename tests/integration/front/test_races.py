@@ -23,14 +23,14 @@ from shared.receiving.verification import verify_payment_package
 from shared.store import channels
 from shared.store.database import Database, Limits, Role
 from shared.store.errors import StoreError
-from tests.receiving_support import Payer, administrator, payer_key
+from tests.receiving_support import ROOMY, Payer, administrator, payer_key
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterable
 
     from tests.receiving_support import Worker
 
-RULES = AcceptanceRules({"base": UnconfirmedLimits(1000, 1000, 0)}, watcher_max_silence_s=60)
+RULES = AcceptanceRules({"base": UnconfirmedLimits(1000, 1000, 0)}, ROOMY, watcher_max_silence_s=60)
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +124,7 @@ async def test_the_limit_of_an_asset_is_exact_when_many_channels_race_for_it(
 
 async def test_the_last_of_an_assets_allowance_goes_to_one_of_two_channels(worker: Worker, database_url: str) -> None:
     assets = [base64.b64encode(bytes([number]) * 32).decode() for number in range(15)]
-    rules = AcceptanceRules(dict.fromkeys(assets, UnconfirmedLimits(10, 10, 0)), watcher_max_silence_s=60)
+    rules = AcceptanceRules(dict.fromkeys(assets, UnconfirmedLimits(10, 10, 0)), ROOMY, watcher_max_silence_s=60)
     async with acceptor(database_url, rules) as one, acceptor(database_url, rules) as other:
         for asset in assets:
             payers = [Payer(payer_key(number), asset=asset, salt=asset) for number in range(2)]
@@ -255,7 +255,7 @@ async def test_closing_finishes_what_waits_and_takes_no_more(worker: Worker, dat
 async def test_the_queue_is_bounded(worker: Worker, database_url: str) -> None:
     payer = Payer()
     await worker.open(payer)
-    rules = AcceptanceRules(RULES.limits, watcher_max_silence_s=60, batch_max=1, queue_max=2)
+    rules = AcceptanceRules(RULES.limits, ROOMY, watcher_max_silence_s=60, batch_max=1, queue_max=2)
     async with acceptor(database_url, rules) as front:
         outcomes = await asyncio.gather(*(submit(front, payer, n, 1) for n in range(1, 6)), return_exceptions=True)
     overloaded = [outcome for outcome in outcomes if isinstance(outcome, UnavailableError)]
@@ -266,7 +266,7 @@ async def test_the_queue_is_bounded(worker: Worker, database_url: str) -> None:
 async def test_a_batch_takes_no_more_than_its_limit(worker: Worker, database_url: str) -> None:
     payer = Payer()
     await worker.open(payer)
-    rules = AcceptanceRules(RULES.limits, watcher_max_silence_s=60, batch_max=7)
+    rules = AcceptanceRules(RULES.limits, ROOMY, watcher_max_silence_s=60, batch_max=7)
     async with acceptor(database_url, rules) as front:
         outcomes = await asyncio.gather(*(submit(front, payer, n, 1) for n in range(1, 31)))
     assert len(receipts(outcomes)) == 30

@@ -64,7 +64,9 @@ async def front(database_url: str, case: dict[str, Any]) -> AsyncIterator[Front]
         state = replace(channel, status=Status.OPEN, period=message["period"], deposited_by_peer=MAX_AMOUNT)
         await channels.save_transition(conn, replace(state, definition_confirmed=True, last_event_id=1))
     await database.close()
-    async with running_front(Settings(database_url=database_url, network=network)) as running:
+    boundless = dict.fromkeys(("max_by_channel", "sweep_above", "max_total"), MAX_AMOUNT) | {"max_own_deposit": 0}
+    settings = Settings(database_url=database_url, network=network, exposure_limits={"*": boundless})
+    async with running_front(settings) as running:
         yield running
 
 

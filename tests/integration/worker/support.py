@@ -25,6 +25,7 @@ from shared.receiving.outcomes import Receipt
 from shared.receiving.verification import verify_payment_package
 from shared.store import channels, commands, instance, journal, ledger_events, peer_units
 from shared.store.channel_rows import NewChannel
+from tests.receiving_support import ROOMY
 from worker.runtime import Runtime
 from worker.settlement import SettlementPace
 from worker.vault import Circumstances, Pace
@@ -274,6 +275,7 @@ class World:
         self.database = database
         self.database_url = database_url
         self.bus = Bus(None)
+        self.exposure = ROOMY
         self.own = Party(devnet, OWN_KEY)
 
     def given(self, **changes: Any) -> Circumstances:
@@ -349,7 +351,7 @@ class World:
         """Let the peer pay through the way every door's payments take."""
         # The fronts take payments once a whole round of the watcher has ended.
         await eventually(self.is_awake, "a heartbeat")
-        rules = AcceptanceRules(limits={}, watcher_max_silence_s=60)
+        rules = AcceptanceRules(limits={}, exposure=self.exposure, watcher_max_silence_s=60)
         acceptor = Acceptor(self.database, rules, self.bus)
         try:
             for amount in amounts:

@@ -14,6 +14,7 @@ from shared.receiving.judging import (
 )
 from shared.receiving.outcomes import ChannelView, Refusal
 from shared.receiving.verification import SignedPayment
+from tests.receiving_support import ROOMY
 
 OWN, PEER, STRANGER = "OWN", "PEER", "STRANGER"
 LIMITS = {"base": UnconfirmedLimits(max_by_asset=1000, max_by_channel=800, min_age_s=5)}
@@ -50,6 +51,7 @@ def judge(*channels: Channel | ChannelAtHand, accepted_before: set[tuple[str, in
         {one.channel.aa_address: one for one in locked},
         accepted_before=accepted_before or set(),
         limits=LIMITS,
+        exposure=ROOMY,
         used_of_asset={"base": sum(one.channel.unconfirmed_used for one in locked)},
         now_s=100,
         watcher_silent=False,
@@ -103,6 +105,7 @@ def test_a_duplicate_needs_neither_an_open_channel_nor_a_watcher() -> None:
         {"AA": ChannelAtHand(closing, created_by_me=False)},
         accepted_before=before,
         limits=LIMITS,
+        exposure=ROOMY,
         used_of_asset={},
         now_s=100,
         watcher_silent=True,
