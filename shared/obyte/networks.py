@@ -14,7 +14,8 @@ class Network:
     `version` is the version of units and signed packages written now, `versions` all that are still read.
     `version_without_timestamp` ("v1") also marks the typed serialization; together with
     `version_without_key_sizes` ("v2") it marks units in which object keys cost nothing.
-    `order_provider_count` is how many order providers (witnesses) a list has.
+    `order_provider_count` is how many order providers (witnesses) a list has, `initial_order_providers` the list that
+    the network started from: votes have changed it since, so it is something to compare with, not to rely on.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Network:
     alt: str
     genesis_unit: str
     order_provider_count: int
+    initial_order_providers: tuple[str, ...] = ()
 
     @property
     def majority(self) -> int:
@@ -40,7 +42,8 @@ class Network:
         return version not in (self.version_without_timestamp, self.version_without_key_sizes)
 
 
-def _network(name: str, suffix: str, alt: str, genesis_unit: str, order_provider_count: int) -> Network:
+def _network(name: str, suffix: str, alt: str, genesis_unit: str, order_providers: str) -> Network:
+    initial = tuple(order_providers.split())
     return Network(
         name=name,
         version=f"4.0{suffix}",
@@ -49,13 +52,34 @@ def _network(name: str, suffix: str, alt: str, genesis_unit: str, order_provider
         version_without_key_sizes=f"2.0{suffix}",
         alt=alt,
         genesis_unit=genesis_unit,
-        order_provider_count=order_provider_count,
+        order_provider_count=len(initial),
+        initial_order_providers=initial,
     )
 
 
-LIVENET = _network("livenet", "", "1", "oj8yEksX9Ubq7lLc+p6F2uyHUuynugeVq4+ikT67X6E=", 12)
-TESTNET = _network("testnet", "t", "2", "TvqutGPz3T4Cs6oiChxFlclY92M2MvCvfXR5/FETato=", 12)
-DEVNET = _network("devnet", "dev", "3", "OaUcH6sSxnn49wqTAQyyxYk4WLQfpBeW7dQ1o2MvGC8=", 1)
+LIVENET = _network(
+    "livenet",
+    "",
+    "1",
+    "oj8yEksX9Ubq7lLc+p6F2uyHUuynugeVq4+ikT67X6E=",
+    "2TO6NYBGX3NF5QS24MQLFR7KXYAMCIE5 4GDZSXHEFVFMHCUCSHZVXBVF5T2LJHMU APABTE2IBKOIHLS2UNK6SAR4T5WRGH2J "
+    "DXYWHSZ72ZDNDZ7WYZXKWBBH425C6WZN FAB6TH7IRAVHDLK2AAWY5YBE6CEBUACF FOPUBEUPBC6YLIQDLKL6EW775BMV7YOH "
+    "GFK3RDAPQLLNCMQEVGGD2KCPZTLSG3HN I2ADHGP4HL6J37NQAD73J7E5SKFIXJOT JMFXY26FN76GWJJG7N36UI2LNONOGZJV "
+    "JPQKPRI5FMTQRJF4ZZMYZYDQVRD55OTC TKT4UESIKTTRALRRLWS4SENSTJX6ODCW UE25S4GRWZOLNXZKY4VWFHNJZWUSYCQC",
+)
+TESTNET = _network(
+    "testnet",
+    "t",
+    "2",
+    "TvqutGPz3T4Cs6oiChxFlclY92M2MvCvfXR5/FETato=",
+    "2FF7PSL7FYXVU5UIQHCVDTTPUOOG75GX 2GPBEZTAXKWEXMWCTGZALIZDNWS5B3V7 4H2AMKF6YO2IWJ5MYWJS3N7Y2YU2T4Z5 "
+    "DFVODTYGTS3ILVOQ5MFKJIERH6LGKELP ERMF7V2RLCPABMX5AMNGUQBAH4CD5TK4 F4KHJUCLJKY4JV7M5F754LAJX4EB7M4N "
+    "IOF6PTBDTLSTBS5NWHUSD7I2NHK3BQ2T O4K4QILG6VPGTYLRAI2RGYRFJZ7N2Q2O OPNUXBRSSQQGHKQNEPD2GLWQYEUY5XLD "
+    "PA4QK46276MJJD5DBOLIBMYKNNXMUVDP RJDYXC4YQ4AZKFYTJVCR5GQJF5J6KPRI WELOXP3EOA75JWNO6S5ZJHOO3EYFKPIR",
+)
+DEVNET = _network(
+    "devnet", "dev", "3", "OaUcH6sSxnn49wqTAQyyxYk4WLQfpBeW7dQ1o2MvGC8=", "ZQFHJXFWT2OCEBXF26GFXJU4MPASWPJT"
+)
 
 _BY_NAME = {"mainnet": LIVENET, "livenet": LIVENET, "testnet": TESTNET, "devnet": DEVNET}
 

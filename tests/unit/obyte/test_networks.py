@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from shared.obyte.chash import is_valid_address
 from shared.obyte.errors import NetworkError, ObyteError
 from shared.obyte.networks import DEVNET, LIVENET, TESTNET, network_named
 
@@ -27,6 +28,13 @@ def test_networks_share_no_version_and_no_genesis() -> None:
     assert len(frozenset.union(*(network.versions for network in networks))) == 12
     assert len({(network.alt, network.genesis_unit) for network in networks}) == 3
     assert all(network.version in network.versions for network in networks)
+
+
+def test_the_public_networks_started_from_twelve_order_providers_each() -> None:
+    lists = [network.initial_order_providers for network in (LIVENET, TESTNET)]
+    assert all(len(providers) == 12 and list(providers) == sorted(set(providers)) for providers in lists)
+    assert all(is_valid_address(address) for providers in lists for address in providers)
+    assert LIVENET.majority == TESTNET.majority == 7
 
 
 def test_an_error_says_its_code_when_it_has_nothing_else_to_say() -> None:
