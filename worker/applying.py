@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeGuard
 
 from shared.agent.triggers import read_peer_trigger
+from shared.channels.doubt import unsure_period
 from shared.channels.errors import ContradictoryEventError, EventGapError
-from shared.channels.ledger import Closed, Closing, Meaning, Opened, Refused, apply, deposit_in, undo
+from shared.channels.ledger import Closed, Closing, LedgerEvent, Meaning, Opened, Refused, apply, deposit_in, undo
 from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status
-from shared.store import channels, deposits, journal, ledger_events, peer_units
+from shared.store import channels, deposits, instance, journal, ledger_events, peer_units
 from shared.store.deposits import DepositState
 from shared.store.ledger_events import EventKind, RecordedEvent
 
@@ -35,6 +36,8 @@ class Applied:
     void: list[str] = field(default_factory=list)
     """Units of ours that never became part of the ledger."""
     peer_units_changed: bool = False
+    unknown_promise: Closing | None = None
+    """A closing of the peer with a package of ours for more than we know to have signed."""
     obstacle: EventGapError | ContradictoryEventError | None = None
     """Why the events after the last one in `responses` were not applied."""
 
@@ -50,11 +53,14 @@ def advance(channel: Channel, responses: Iterable[Response]) -> Applied:
     for response in responses:
         if response.event.event_id <= applied.channel.last_event_id:
             continue
+        before = applied.channel
         try:
-            applied.channel = apply(applied.channel, response.event)
+            applied.channel = apply(before, response.event)
         except (EventGapError, ContradictoryEventError) as error:
             applied.obstacle = error
             break
+        if _shows_unknown_promise(response.event, before):
+            applied.unknown_promise = response.event
         applied.responses.append(response)
     return applied
 
@@ -79,10 +85,41 @@ async def apply_news(
         await ledger_events.append(conn, _recorded(response, channel.aa_address))
         await _settle_deposit(conn, response, channel.aa_address)
     await _resolve_journal(conn, applied, news, ours, asked)
+    if applied.responses and (channel.unsure_period or not channel.last_event_id):
+        await _doubt(conn, applied)
     if applied.channel != channel:
         await channels.save_transition(conn, applied.channel)
     await _follow_peer_units(conn, applied, news, asked, verified)
     return applied
+
+
+def _shows_unknown_promise(event: LedgerEvent, before: Channel) -> TypeGuard[Closing]:
+    """Whether the agent has verified a signature of ours, under more than we know, in a period that is not unsure."""
+    return (
+        isinstance(event, Closing)
+        and not event.by_me
+        and event.spent_by_me > before.spent_by_me
+        and not before.is_unsure
+    )
+
+
+async def _doubt(conn: Connection, applied: Applied) -> None:
+    """Find out whether the channel's current period is unsure, now that its events are on record.
+
+    Asked about a channel that was unsure before, and about one that is read for the first time: before a restore it may
+    have been known and used.
+    """
+    channel = applied.channel
+    known = await instance.began_at(conn, channel.aa_address, channel.current_period)
+    period = 0
+    if known is not None:
+        period = unsure_period(
+            channel,
+            began_at_s=known.began_at_s,
+            read_until_s=known.read_until_s,
+            restored_at_s=known.restored_at_s,
+        )
+    applied.channel = replace(channel, unsure_period=period)
 
 
 async def _settle_deposit(conn: Connection, response: Response, aa_address: str) -> None:

@@ -12,7 +12,7 @@ from shared.channels.errors import EventGapError
 from shared.channels.ledger import Closed, Closing
 from shared.logs import get_logger
 from shared.store import channels
-from shared.store.errors import DatabaseUnavailableError, LeaseLostError, StoreError
+from shared.store.errors import DatabaseRestoredError, DatabaseUnavailableError, LeaseLostError, StoreError
 from worker.applying import Applied, apply_news
 from worker.errors import WithholdingHubError
 from worker.news import News, read_news
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shared.store.journal import Entry
     from worker.definitions import AuthorChecks
     from worker.guard import Guard
+    from worker.rollback import Rollback
     from worker.wallet import Wallet
 
 logger = get_logger(__name__)
@@ -59,10 +60,18 @@ class Answer:
 class ChannelReader:
     """Applies answers to channels. `on_change` is told of every channel that has changed."""
 
-    def __init__(self, guard: Guard, wallet: Wallet, authors: AuthorChecks, on_change: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        wallet: Wallet,
+        authors: AuthorChecks,
+        rollback: Rollback,
+        on_change: Callable[[str], None],
+    ) -> None:
         self._guard = guard
         self._wallet = wallet
         self._authors = authors
+        self._rollback = rollback
         self._on_change = on_change
 
     async def read(self, client: HubClient, channel: Channel, answer: Answer, *, is_whole: bool) -> Outcome:
@@ -76,7 +85,7 @@ class ChannelReader:
             if not _says_anything(channel, news, answer):
                 return Outcome.APPLIED
             applied = await self._apply(client, channel, news, answer)
-        except (DatabaseUnavailableError, LeaseLostError):
+        except (DatabaseUnavailableError, LeaseLostError, DatabaseRestoredError):
             raise
         except (UnreadableResponseError, StoreError) as error:
             logger.exception("channel_not_readable", aa_address=channel.aa_address, code=error.code)
@@ -103,6 +112,10 @@ class ChannelReader:
                 return Applied(channel)
             applied = await apply_news(conn, locked, news, ours=answer.ours, asked=answer.asked, verified=genuine)
         self._tell(applied)
+        if (promise := applied.unknown_promise) is not None:
+            await self._rollback.doubt_promise(
+                channel.aa_address, promise.timestamp_s, signed=promise.spent_by_me, known=locked.spent_by_me
+            )
         return applied
 
     def _tell(self, applied: Applied) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.store import instance
 from shared.store import lease as leases
+from worker.mark import Mark
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -21,6 +23,7 @@ class Guard:
 
     database: Database
     lease: Lease
+    mark: Mark = field(default_factory=Mark)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -28,6 +31,19 @@ class Guard:
         async with self.database.transaction() as conn:
             await leases.assert_held(conn, self.lease)
             yield conn
+
+    @asynccontextmanager
+    async def marked(self) -> AsyncIterator[Connection]:
+        """Open a transaction that a restored database can never have forgotten unnoticed.
+
+        For what must not be done a second time with older numbers: it is marked outside of the database before this
+        returns, so what was signed leaves only afterwards. Raises also DatabaseRestoredError, and nothing is written.
+        """
+        async with self.transaction() as conn:
+            yield conn
+            pulse = await instance.beat(conn)
+            self.mark.compare(pulse)
+        await self.mark.keep(pulse)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from worker.channel_reader import ChannelReader
     from worker.guard import Guard
     from worker.hub_session import HubSession
+    from worker.rollback import Rollback
     from worker.wallet import Wallet
 
 logger = get_logger(__name__)
@@ -51,6 +52,7 @@ class LedgerReader:
         session: HubSession,
         wallet: Wallet,
         channel_reader: ChannelReader,
+        rollback: Rollback,
         network: Network,
         clock: Callable[[], float],
     ) -> None:
@@ -58,6 +60,7 @@ class LedgerReader:
         self._session = session
         self._wallet = wallet
         self._channels = channel_reader
+        self._rollback = rollback
         self._network = network
         self._clock = clock
         self._bounds: dict[str, int] = {}
@@ -97,7 +100,9 @@ class LedgerReader:
         if bound and not history.units:
             raise WithholdingHubError("the hub does not tell of our own last unit")
         self._wallet.heard(asked=asked, told=[unit.unit_hash for unit in history.units])
-        await self._wallet.learn(news_by_address(history, [self._wallet.address]).get(self._wallet.address, ()))
+        own = news_by_address(history, [self._wallet.address]).get(self._wallet.address, ())
+        await self._wallet.learn(own)
+        await self._rollback.examine(own)
 
     def _batches(self, addresses: Iterable[str]) -> Iterator[tuple[list[str], int | None]]:
         """Group addresses so that none is asked from later than its own bound."""

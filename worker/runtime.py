@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from shared.bus import COMMAND
 from shared.logs import get_logger
+from shared.store import instance
 from shared.store import lease as leases
-from shared.store.errors import DatabaseUnavailableError, LeaseLostError, StoreError
+from shared.store.errors import DatabaseRestoredError, DatabaseUnavailableError, LeaseLostError, StoreError
 from worker.errors import ConfigurationError
 from worker.guard import Guard
 from worker.metrics import LEASE_HELD
@@ -74,7 +75,7 @@ class Runtime:
                 if loop.time() - started_s > self._ttl_s:
                     retry.reset()  # it worked for a while: this is no start that keeps failing
                 pause_s = retry.pause_s()
-                if isinstance(error, LeaseLostError | DatabaseUnavailableError):
+                if isinstance(error, LeaseLostError | DatabaseUnavailableError | DatabaseRestoredError):
                     logger.warning(error.code, reason=str(error), retry_in_s=round(pause_s, 2))
                 else:
                     logger.exception("vault_ended", error=type(error).__name__, retry_in_s=round(pause_s, 2))
@@ -96,11 +97,16 @@ class Runtime:
 
     async def _acquire(self) -> Lease | None:
         async with self._database.transaction() as conn:
-            return await leases.acquire(conn, LEASE_NAME, self.holder, self._ttl_s)
+            lease = await leases.acquire(conn, LEASE_NAME, self.holder, self._ttl_s)
+            here = None if lease is not None else await instance.read(conn)
+        if here is not None:
+            # A stand-by, too, has to know a restored database when it takes over.
+            await self._given.mark.keep(here.pulse)
+        return lease
 
     async def _hold(self, lease: Lease) -> None:
         logger.info("lease_acquired", holder=self.holder, term=lease.term)
-        self._vault = Vault(Guard(self._database, lease), self._given)
+        self._vault = Vault(Guard(self._database, lease, self._given.mark), self._given)
         self.holding.set()
         LEASE_HELD.set(1)
         try:

@@ -12,6 +12,7 @@ from shared.obyte.networks import network_named
 from shared.store.database import Database, Role
 from worker.errors import ConfigurationError
 from worker.keys import open_wallet_key
+from worker.mark import Mark, mark_file_of
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
 from worker.vault import Circumstances
@@ -81,6 +82,7 @@ class RuntimeThread:
             network_name=settings.network,
             hub_url=settings.hub_url,
             bus=bus,
+            mark=Mark(mark_file_of(settings.wallet_file), own_address=key.address, network=settings.network),
         )
         self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)
         self._loop = asyncio.get_running_loop()

@@ -18,8 +18,10 @@ from worker.commands import Commands
 from worker.definitions import AuthorChecks
 from worker.errors import ConfigurationError
 from worker.hub_session import HubSession
+from worker.mark import Mark
 from worker.pacing import Backoff
 from worker.reading import LedgerReader
+from worker.rollback import Rollback, RollbackPace
 from worker.settlement import Settlement, SettlementPace
 from worker.wallet import Wallet
 from worker.watcher import Watcher, WatcherPace
@@ -39,6 +41,7 @@ class Pace:
 
     watcher: WatcherPace = field(default_factory=WatcherPace)
     settlement: SettlementPace = field(default_factory=SettlementPace)
+    rollback: RollbackPace = field(default_factory=RollbackPace)
     hub_retry_first_s: float = 0.5
     hub_retry_longest_s: float = 30.0
     hub_answer_s: float = 30.0
@@ -54,6 +57,8 @@ class Circumstances:
     """As the settings name it."""
     hub_url: str
     bus: Bus
+    mark: Mark = field(default_factory=Mark)
+    """Of the database, kept outside of it."""
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -68,6 +73,7 @@ class Vault:
         self._given = given
         pace = given.pace
         self.alarms = Alarms(guard)
+        self._rollback = Rollback(guard, self.alarms, given.key.address, pace.rollback)
         backoff = Backoff(pace.hub_retry_first_s, pace.hub_retry_longest_s, given.jitter)
         self._session = HubSession(self._make_client, given.network, backoff)
         self.wallet = Wallet(guard, self._session, given.key, given.network, given.clock)
@@ -82,11 +88,13 @@ class Vault:
             jitter=given.jitter,
             pace=pace.settlement,
         )
-        channel_reader = ChannelReader(guard, self.wallet, AuthorChecks(given.network), self._channel_changed)
+        channel_reader = ChannelReader(
+            guard, self.wallet, AuthorChecks(given.network), self._rollback, self._channel_changed
+        )
         self._watcher = Watcher(
             guard,
             self._session,
-            LedgerReader(guard, self._session, self.wallet, channel_reader, given.network, given.clock),
+            LedgerReader(guard, self._session, self.wallet, channel_reader, self._rollback, given.network, given.clock),
             self.wallet,
             given.bus,
             on_change=self._channel_changed,
@@ -99,6 +107,7 @@ class Vault:
         Raises ConfigurationError when the database belongs to somebody else, StoreError when it or the lease is gone.
         """
         await self._declare()
+        await self._rollback.begin()
         await self.alarms.load()
         await self.wallet.load()
         async with asyncio.TaskGroup() as tasks:
@@ -111,6 +120,7 @@ class Vault:
             working = [
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),
                 tasks.create_task(self._commands.run(stopping), name="vault-commands"),
+                tasks.create_task(self._rollback.run(stopping), name="vault-rollback"),
             ]
             await asyncio.wait(working)
             for task in endless:
@@ -120,6 +130,7 @@ class Vault:
         """Do what there is to do now."""
         self._commands.wake()
         self._settlement.wake()
+        self._rollback.wake()
 
     async def _declare(self) -> None:
         try:

@@ -133,7 +133,7 @@ class Watcher:
             addresses |= self._watched
         await self._reader.read(client, addresses)
         await self._mark_conflicting()
-        async with self._guard.transaction() as conn:
+        async with self._guard.marked() as conn:
             if new:
                 await channels.mark_watched(conn, new)
             await instance.heartbeat(conn)

@@ -67,3 +67,9 @@ class InstanceMismatchError(StoreError):
     """The database belongs to another network or another receiver's wallet."""
 
     code = "instance_mismatch"
+
+
+class DatabaseRestoredError(StoreError):
+    """The database is older than what was done with it: it was restored, or its last transactions were lost."""
+
+    code = "restored_database"

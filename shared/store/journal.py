@@ -18,6 +18,7 @@ from shared.store.errors import UnfinishedUnitError
 from shared.store.json_text import from_text, to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from datetime import datetime
 
     import asyncpg
@@ -91,6 +92,8 @@ _UNFINISHED = f"""
 
 _GET = f"SELECT {_COLUMNS} FROM journal WHERE unit = $1"
 
+_KNOWN = "SELECT unit FROM journal WHERE unit = ANY($1)"
+
 _OF_CHANNEL = f"SELECT {_COLUMNS} FROM journal WHERE aa_address = $1 ORDER BY id"
 
 _OF_REFERENCE = f"SELECT {_COLUMNS} FROM journal WHERE reference = $1 AND reference <> '' ORDER BY id"
@@ -144,6 +147,11 @@ async def get(conn: Connection, unit: str) -> Entry | None:
     """Return the entry of a unit, None if it is not ours."""
     row = await conn.fetchrow(_GET, unit)
     return None if row is None else _entry_of(row)
+
+
+async def unknown(conn: Connection, units: Collection[str]) -> set[str]:
+    """Return those of these units that we did not make."""
+    return set(units).difference(row["unit"] for row in await conn.fetch(_KNOWN, list(units)))
 
 
 async def of_channel(conn: Connection, aa_address: str) -> list[Entry]:

@@ -11,7 +11,7 @@ from worker.reading import LedgerReader
 
 def reader() -> LedgerReader:
     unused: Any = None
-    return LedgerReader(unused, unused, unused, unused, unused, unused)
+    return LedgerReader(unused, unused, unused, unused, unused, unused, unused)
 
 
 def batches(made: LedgerReader, *addresses: str) -> list[tuple[list[str], int | None]]:
