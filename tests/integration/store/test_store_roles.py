@@ -36,6 +36,12 @@ FORBIDDEN_TO_FRONTS = [
     "UPDATE lease SET holder = 'front'",
     "DELETE FROM lease",
     "SELECT FROM lease FOR UPDATE",
+    "SELECT count(*) FROM device_keys",
+    "SELECT count(*) FROM correspondents",
+    "SELECT count(*) FROM pairing_secrets",
+    "INSERT INTO pairing_secrets (secret_hash, expires_at) VALUES (sha256('x'), 'infinity')",
+    "SELECT count(*) FROM handled_messages",
+    "UPDATE channels SET peer_device = repeat('0', 33)",
     # What the ledger alone decides.
     "UPDATE channels SET deposited_by_peer = 1",
     "UPDATE channels SET status = 'open'",
