@@ -1,17 +1,15 @@
-"""Autonomous agents that hold payment channels: definitions and addresses (Obyte, channels agent)."""
+"""One channel: an instance of a base agent with its own parameters (Obyte, channels agent)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from shared.obyte.addresses import definition_address
+from shared.obyte.agents.base import CHANNELS_BASE_AA
 from shared.obyte.errors import AddressError
 
 if TYPE_CHECKING:
     from shared.obyte.serialization import JsonValue
-
-CHANNELS_BASE_AA = {"1.1": "4IRUGAUUCAQ6QRQLG4SNOLOE6VW2STWZ"}
-"""Address of the published agent every channel of a version is an instance of; the same on every network."""
 
 MIN_AGENT_BYTES = 10_000
 """Bytes a unit must pay an agent to be answered at all: the agent's bounce fee."""
