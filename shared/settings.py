@@ -21,11 +21,13 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from shared.settings_types import (
     Addresses,
     DatabaseUrl,
+    DeviceHub,
     Duration,
     ExposureLimit,
     ExposureLimits,
     HttpUrl,
     HubUrls,
+    PairingSecret,
     Port,
     RedisUrl,
     Seconds,
@@ -92,6 +94,15 @@ class Settings(BaseSettings):
         default_factory=lambda data: data.get("home", Path(".sluice")) / "wallet.passphrase"
     )
     """A file that holds the passphrase of the wallet file; readable by its owner only."""
+
+    device_messages: Annotated[bool, Unit("yes or no")] = True
+    """Whether peers may reach the worker by encrypted device messages, over the first hub."""
+    device_name: Annotated[str, Field(min_length=1, max_length=100), Unit("name")] = "Sluice"
+    """What our device calls itself to those it is paired with."""
+    device_hub: Annotated[DeviceHub | None, Unit("host and path", "those of the first hub")] = None
+    """The first hub as peers reach it; a part of the pairing code."""
+    pairing_secret: Annotated[PairingSecret | None, Unit("secret", "none: every pairing code works once")] = None
+    """A secret for a pairing code that works for everyone and any number of times."""
 
     bind_host: Annotated[str, Field(min_length=1), Unit("address")] = "127.0.0.1"
     """The address the front listens on."""
@@ -205,6 +216,11 @@ class Settings(BaseSettings):
         return tuple(self.hub_url.split(","))
 
     @property
+    def public_device_hub(self) -> str:
+        """Host and path at which peers leave messages for our device."""
+        return self.device_hub or self.hub_urls[0].partition("://")[2].rstrip("/")
+
+    @property
     def local_url(self) -> str:
         """The address under which this machine itself reaches the fronts."""
         return _local_url(self.bind_host, self.port)
@@ -308,4 +324,4 @@ def _fault(fault: dict[str, Any]) -> str:
 
 def _is_secret(name: str) -> bool:
     # Whatever may carry a password; a URL that must not carry one may still do so by mistake.
-    return name not in Settings.model_fields or name.endswith("_url")
+    return name not in Settings.model_fields or name.endswith(("_url", "_secret"))

@@ -82,6 +82,19 @@ def _redis_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _device_hub(text: str) -> str:
+    if re.fullmatch(r"[\w.:/-]{1,200}", text, re.ASCII) is None or "://" in text or text.startswith("/"):
+        raise ValueError("must be a host with an optional port and path, as host:port/path")
+    return text
+
+
+def _pairing_secret(secret: SecretStr) -> SecretStr:
+    # What a pairing code can carry (Obyte, device messages); a short one is soon guessed.
+    if re.fullmatch(r"[\w/+-]{4,200}", secret.get_secret_value(), re.ASCII) is None:
+        raise ValueError("must have 4 to 200 letters, digits or characters of _/+-")
+    return secret
+
+
 def _from_json(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -147,6 +160,8 @@ Seconds = Annotated[int, Field(ge=1, le=31_536_000), Unit("s")]
 Duration = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False), Unit("s")]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+DeviceHub = Annotated[str, AfterValidator(_device_hub)]
+PairingSecret = Annotated[SecretStr, AfterValidator(_pairing_secret)]
 HubUrls = Annotated[str, AfterValidator(_hub_urls)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_addresses)]
 HttpUrl = Annotated[str, AfterValidator(lambda text: _open_url(("http", "https"), text))]

@@ -93,6 +93,22 @@ def test_no_local_ledger_where_a_hub_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert not load_settings().runs_devnet
 
 
+@pytest.mark.parametrize(
+    ("variables", "hub"),
+    [
+        ({"network": "mainnet"}, "obyte.org/bb"),
+        ({"hub_url": "wss://a.example/bb,wss://b.example"}, "a.example/bb"),
+        ({"hub_url": "ws://devnet:6611/", "device_hub": "localhost:6611"}, "localhost:6611"),
+    ],
+)
+def test_peers_leave_messages_at_the_first_hub(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], hub: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SLUICE_{name.upper()}", value)
+    assert load_settings().public_device_hub == hub
+
+
 def test_the_public_address_ends_with_a_slash_and_is_one_that_peers_can_reach() -> None:
     assert load_settings(public_url="https://pay.example/in").public_url == "https://pay.example/in/"
     assert load_settings(bind_host="0.0.0.0").public_url == "http://127.0.0.1:6800/"  # noqa: S104 - the case tested
@@ -114,6 +130,11 @@ def test_the_public_address_ends_with_a_slash_and_is_one_that_peers_can_reach() 
         ("hub_url", "wss://hub.example,http://hub.example"),
         ("order_providers", "I2ADHGP4"),
         ("order_providers", ","),
+        ("device_name", "x" * 101),
+        ("device_hub", "wss://hub.example/bb"),
+        ("device_hub", "user@hub"),
+        ("pairing_secret", "*"),
+        ("pairing_secret", "000"),
         ("public_url", "pay.example"),
         ("database_url", "mysql://localhost/sluice"),
         ("redis_url", "http://localhost"),
@@ -168,6 +189,7 @@ def test_an_asset_is_named_by_its_unit() -> None:
         {"hub_url": "wss://me:hunter2@hub.example"},
         {"public_url": "https://me:hunter2@pay.example"},
         {"hub_url": "ftp://me:hunter2@hub.example"},
+        {"pairing_secret": "hunter2!"},
     ],
 )
 def test_a_password_is_never_told(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
