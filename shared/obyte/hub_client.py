@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ipaddress
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -61,8 +61,11 @@ class HubClient(LightRequests):
         heartbeat_check_s: float = HEARTBEAT_CHECK_S,
         clock: Callable[[], float] = time.monotonic,
         tag_factory: Callable[[], str] | None = None,
+        connect_to: str | None = None,
     ) -> None:
+        """Take the URL; `connect_to` is an IP address to connect to in place of what the host's name says then."""
         self.url = url
+        self._connect_to = connect_to
         self.network = network
         self.notifications: asyncio.Queue[Justsaying] = asyncio.Queue(max_notifications)
         self._protocol = HubProtocol(
@@ -101,6 +104,8 @@ class HubClient(LightRequests):
         if self._socket is not None or self._closed.is_set():
             raise HubClosedError("not_connected", "a hub client connects once: make a new one")
         _check_url(self.url, self.network)
+        # A checked address is used as checked: no other one of the name, no proxy, no redirect to elsewhere.
+        pinned: dict[str, Any] = {} if self._connect_to is None else {"host": self._connect_to, "proxy": None}
         try:
             self._socket = await connect(
                 self.url,
@@ -108,8 +113,9 @@ class HubClient(LightRequests):
                 open_timeout=self._request_timeout_s,
                 close_timeout=2,
                 ping_interval=None,
+                **pinned,
             )
-        except (OSError, TimeoutError, WebSocketException) as error:
+        except (OSError, TimeoutError, WebSocketException, ValueError) as error:
             self._finish(HubClosedError("unreachable", f"cannot connect to the hub: {error}"))
             raise HubClosedError("unreachable", f"cannot connect to the hub: {error}") from error
         self._liveness = Liveness(self._clock())

@@ -19,6 +19,8 @@ from shared.obyte.networks import DEVNET, TESTNET, Network
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from websockets.http11 import Response
+
 BOUND_S = 5.0
 
 
@@ -180,6 +182,29 @@ async def test_a_hub_that_is_not_there_is_unreachable() -> None:
         await client.connect()
     assert refused.value.code == "unreachable"
     assert (await client.wait_closed()).code == "unreachable"
+
+
+async def test_a_hub_is_reached_at_the_address_that_was_checked_whatever_its_name_says() -> None:
+    async with serve(Hub().handle, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with HubClient(f"ws://no-such-host.invalid:{port}", DEVNET, connect_to="127.0.0.1") as client:
+            assert client.is_open
+
+
+async def test_a_hub_that_sends_us_elsewhere_is_not_followed_from_a_checked_address() -> None:
+    def send_elsewhere(socket: ServerConnection, _: object) -> Response:
+        return socket.respond(307, "")
+
+    def with_location(_socket: object, _request: object, response: Response) -> None:
+        response.headers["Location"] = "ws://127.0.0.1:1/inside"
+
+    server = serve(Hub().handle, "127.0.0.1", 0, process_request=send_elsewhere, process_response=with_location)
+    async with server as running:
+        port = next(iter(running.sockets)).getsockname()[1]
+        client = HubClient(f"ws://hub.invalid:{port}", DEVNET, connect_to="127.0.0.1")
+        with pytest.raises(HubClosedError) as refused:
+            await client.connect()
+    assert refused.value.code == "unreachable"
 
 
 async def test_a_client_connects_once() -> None:
