@@ -20,6 +20,18 @@ logger = get_logger(__name__)
 REGISTRY = CollectorRegistry()
 
 ALARMS = Gauge("sluice_alarms", "Reasons for alarm that stand now", ["kind", "severity"], registry=REGISTRY)
+WALLET_BALANCE = Gauge(
+    "sluice_wallet_balance",
+    "What the wallet holds, of bytes and of its channels' assets",
+    ["asset", "state"],
+    registry=REGISTRY,
+)
+_LISTED = "asset: as SLUICE_EXPOSURE_LIMITS lists it, `*`: the greatest of all others"
+AT_RISK = Gauge("sluice_at_risk", f"What peers could take in all channels; {_LISTED}", ["asset"], registry=REGISTRY)
+GREATEST_AT_RISK = Gauge(
+    "sluice_at_risk_greatest_channel", f"What one peer could take; {_LISTED}", ["asset"], registry=REGISTRY
+)
+LIMIT_AT_RISK = Gauge("sluice_at_risk_limit", "At this much payments are stopped", ["asset"], registry=REGISTRY)
 LEASE_HELD = Gauge("sluice_lease_held", "1 while this worker is the active one", registry=REGISTRY)
 
 

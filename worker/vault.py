@@ -23,7 +23,7 @@ from worker.pacing import Backoff
 from worker.reading import LedgerReader
 from worker.rollback import Rollback, RollbackPace
 from worker.settlement import Settlement, SettlementPace
-from worker.wallet import Wallet
+from worker.wallet import Spending, Wallet
 from worker.watcher import Watcher, WatcherPace
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Circumstances:
     mark: Mark = field(default_factory=Mark)
     """Of the database, kept outside of it."""
     pace: Pace = field(default_factory=Pace)
+    spending: Spending = field(default_factory=Spending)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
@@ -76,7 +77,9 @@ class Vault:
         self._rollback = Rollback(guard, self.alarms, given.key.address, pace.rollback)
         backoff = Backoff(pace.hub_retry_first_s, pace.hub_retry_longest_s, given.jitter)
         self._session = HubSession(self._make_client, given.network, backoff)
-        self.wallet = Wallet(guard, self._session, given.key, given.network, given.clock)
+        self.wallet = Wallet(
+            guard, self._session, given.key, given.network, given.clock, self.alarms, spending=given.spending
+        )
         self._commands = Commands(guard, given.bus, self._channel_changed)
         self._settlement = Settlement(
             guard,
@@ -116,6 +119,7 @@ class Vault:
                 tasks.create_task(self._watcher.hear_of_new_channels(), name="vault-new-channels"),
                 tasks.create_task(self._commands.hear(), name="vault-doorbell"),
                 tasks.create_task(self.alarms.run(), name="vault-alarms"),
+                tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
             ]
             working = [
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),

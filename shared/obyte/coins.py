@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
@@ -52,8 +52,8 @@ class Coin:
     """Main chain index of the unit as the hub told it, None while unstable."""
     author_is_mine: bool = False
     author_is_agent: bool = False
-    timestamp_s: int = 0
-    """The unit's own timestamp."""
+    seen_s: float = 0
+    """When the unit was first seen, by our clock; its own timestamp if that is later."""
 
     @property
     def outpoint(self) -> Outpoint:
@@ -82,6 +82,7 @@ class _KnownUnit:
     author_is_mine: bool = False
     author_is_agent: bool = False
     timestamp_s: int = 0
+    first_seen_s: float | None = None
     disclosed: frozenset[str] = frozenset()
     has_content: bool = False
     """False while only the hash is known, or the stripped form of a void unit."""
@@ -89,10 +90,16 @@ class _KnownUnit:
     is_bad: bool = False
     mci: int | None = None
 
-    def learn(self, *, is_stable: bool, is_bad: bool, mci: int | None) -> None:
+    @property
+    def seen_s(self) -> float:
+        return max(self.timestamp_s, self.first_seen_s or 0)
+
+    def learn(self, *, is_stable: bool, is_bad: bool, mci: int | None, seen_s: float | None) -> None:
         self.is_stable, self.is_bad = max((self.is_stable, self.is_bad), (is_stable, is_bad))
         if is_stable and mci is not None:
             self.mci = max(mci, self.mci or 0)
+        if seen_s is not None:
+            self.first_seen_s = min(seen_s, self.first_seen_s or seen_s)
 
 
 @dataclass(slots=True)
@@ -113,23 +120,28 @@ class CoinSet:
         is_stable: bool,
         mci: int | None = None,
         sequence: Literal["good", "bad"] = "good",
+        seen_s: float | None = None,
     ) -> None:
         """Take note of one delivery of a unit.
 
-        `sequence` "bad": the unit lost to a conflicting one (for a stable unit: it is nonserial and void).
+        `sequence` "bad": the unit lost to a conflicting one (for a stable unit: it is nonserial and void). `seen_s`:
+        when it was delivered, by our clock. An agent's response bears the time of a unit before the one it answers, so
+        its own timestamp does not tell how young it is.
         """
         unit_hash = str(unit["unit"])
         known = self._units.get(unit_hash)
         if known is None or not known.has_content:
             earlier, known = known, self._read(unit_hash, unit)
             if earlier is not None:
-                known.learn(is_stable=earlier.is_stable, is_bad=earlier.is_bad, mci=earlier.mci)
+                known.learn(
+                    is_stable=earlier.is_stable, is_bad=earlier.is_bad, mci=earlier.mci, seen_s=earlier.first_seen_s
+                )
             self._units[unit_hash] = known
-        known.learn(is_stable=is_stable, is_bad=sequence == "bad", mci=mci)
+        known.learn(is_stable=is_stable, is_bad=sequence == "bad", mci=mci, seen_s=seen_s)
 
     def mark_bad(self, unit_hash: str) -> None:
         """The hub says that an unstable unit lost to a conflicting one; nothing happens to a stable unit."""
-        self._units.setdefault(unit_hash, _KnownUnit()).learn(is_stable=False, is_bad=True, mci=None)
+        self._units.setdefault(unit_hash, _KnownUnit()).learn(is_stable=False, is_bad=True, mci=None, seen_s=None)
 
     def forget(self, unit_hash: str) -> None:
         """Drop a unit that was never on the ledger: one of mine, composed and refused. A delivery brings it back."""
@@ -162,9 +174,9 @@ class CoinSet:
         """Return the highest main chain index among stable units, 0 when there is none."""
         return max((known.mci or 0 for known in self._units.values() if known.is_stable), default=0)
 
-    def coins(self, asset: str | None = None) -> tuple[Coin, ...]:
-        """Unspent coins of one asset or of all, in the order of their outpoints."""
-        found = [coin for coin in self._unspent() if asset is None or coin.asset == asset]
+    def coins(self, asset: str | None = None, *, without: Collection[str] = ()) -> tuple[Coin, ...]:
+        """Unspent coins of one asset or of all, in the order of their outpoints; `without`: see `spendable`."""
+        found = [coin for coin in self._unspent(without) if asset is None or coin.asset == asset]
         return tuple(sorted(found, key=lambda coin: coin.outpoint))
 
     def spent_by(self, unit_hash: str) -> tuple[Coin, ...]:
@@ -193,29 +205,43 @@ class CoinSet:
         *,
         last_ball_mci: int | None = None,
         settled_before_s: float | None = None,
+        without: Collection[str] = (),
     ) -> tuple[Coin, ...]:
         """Coins that a new unit may spend under `policy`.
 
         `last_ball_mci`: stable coins above it count as unstable. `settled_before_s` (now minus `AGENT_COIN_AGE_S`,
-        None on devnet): unstable coins of agents' responses younger than it are left out.
+        None on devnet): unstable coins of agents' responses first seen after it are left out. `without`: units that
+        are taken as if they did not exist; what they spend can be spent.
         """
         chosen = []
-        for coin in self.coins(asset):
+        for coin in self.coins(asset, without=without):
             is_settled = coin.is_stable and (last_ball_mci is None or coin.mci is None or coin.mci <= last_ball_mci)
-            is_young = coin.author_is_agent and settled_before_s is not None and coin.timestamp_s > settled_before_s
+            is_young = coin.author_is_agent and settled_before_s is not None and coin.seen_s > settled_before_s
             if is_settled or (not is_young and (policy == "all" or (policy == "own" and coin.author_is_mine))):
                 chosen.append(coin)
         return tuple(chosen)
 
     def purse(
-        self, assets: Iterable[str], policy: Policy = "own", *, network: Network, last_ball_mci: int, now_s: float
+        self,
+        assets: Iterable[str],
+        policy: Policy = "own",
+        *,
+        network: Network,
+        last_ball_mci: int,
+        now_s: float,
+        without: Collection[str] = (),
     ) -> list[Coin]:
-        """Coins for a unit that pays in these assets, and its fees in bytes, now and after this last ball."""
+        """Coins for a unit that pays in these assets, and its fees in bytes, now and after this last ball.
+
+        `without`: see `spendable`.
+        """
         settled_before_s = None if network.name == "devnet" else now_s - AGENT_COIN_AGE_S
         return [
             coin
             for asset in {BASE, *assets}
-            for coin in self.spendable(asset, policy, last_ball_mci=last_ball_mci, settled_before_s=settled_before_s)
+            for coin in self.spendable(
+                asset, policy, last_ball_mci=last_ball_mci, settled_before_s=settled_before_s, without=without
+            )
         ]
 
     def definition_disclosed(self, address: str, last_ball_mci: int) -> bool:
@@ -228,12 +254,13 @@ class CoinSet:
             for known in self._units.values()
         )
 
-    def _unspent(self) -> Iterator[Coin]:
-        for known in self._units.values():
-            if known.is_bad:
+    def _unspent(self, without: Collection[str] = ()) -> Iterator[Coin]:
+        for unit_hash, known in self._units.items():
+            if known.is_bad or unit_hash in without:
                 continue
             for output in known.outputs:
-                if all(self._units[spender].is_bad for spender in self._spenders.get(output[0], ())):
+                spenders = self._spenders.get(output[0], ())
+                if all(spender in without or self._units[spender].is_bad for spender in spenders):
                     yield _coin(known, output)
 
     def _read(self, unit_hash: str, unit: Mapping[str, JsonValue]) -> _KnownUnit:
@@ -272,7 +299,7 @@ def _coin(known: _KnownUnit, output: tuple[Outpoint, str, str, int]) -> Coin:
         mci=known.mci,
         author_is_mine=known.author_is_mine,
         author_is_agent=known.author_is_agent,
-        timestamp_s=known.timestamp_s,
+        seen_s=known.seen_s,
     )
 
 

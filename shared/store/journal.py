@@ -86,6 +86,18 @@ _FAILED = """
     SELECT count(*) FROM failed
 """
 
+# What the ledger proves is true, even of a unit that was given up.
+_FINAL = "UPDATE journal SET state = 'stable', error = NULL, resolved_at = now() WHERE unit = $1 AND state <> 'stable'"
+
+_FAILED_FOR = f"""
+    SELECT {_COLUMNS} FROM journal
+     WHERE purpose = $1 AND aa_address IS NOT DISTINCT FROM $2 AND period IS NOT DISTINCT FROM $3 AND reference = $4
+       AND state = 'failed'
+     ORDER BY id DESC LIMIT $5
+"""
+
+_PAGE = f"SELECT {_COLUMNS} FROM journal WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2"
+
 _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM journal WHERE state IN ('composed', 'posted') ORDER BY id
 """
@@ -138,6 +150,14 @@ async def failed(conn: Connection, unit: str, error: str) -> bool:
     return failed_now == 1
 
 
+async def final(conn: Connection, unit: str) -> bool:
+    """Note that the ledger proves a unit of ours final that is for no channel; False if that was known.
+
+    Unlike `stable` it holds of a unit, too, that was taken for failed.
+    """
+    return await conn.execute(_FINAL, unit) == "UPDATE 1"
+
+
 async def unfinished(conn: Connection) -> list[Entry]:
     """Return the units whose fate is open, in the order they were made: what has to be posted again after a crash."""
     return [_entry_of(row) for row in await conn.fetch(_UNFINISHED)]
@@ -157,6 +177,18 @@ async def unknown(conn: Connection, units: Collection[str]) -> set[str]:
 async def of_channel(conn: Connection, aa_address: str) -> list[Entry]:
     """Return all units made for a channel, in their order."""
     return [_entry_of(row) for row in await conn.fetch(_OF_CHANNEL, aa_address)]
+
+
+async def failed_for(
+    conn: Connection, purpose: str, *, aa_address: str | None, period: int | None, reference: str, limit: int = 5
+) -> list[Entry]:
+    """Return the last units made for a purpose that came to nothing, the newest first."""
+    return [_entry_of(row) for row in await conn.fetch(_FAILED_FOR, purpose, aa_address, period, reference, limit)]
+
+
+async def page(conn: Connection, *, before: int | None = None, limit: int = 100) -> list[Entry]:
+    """Return units of ours, the newest first; `before`: only those made before the entry with this id."""
+    return [_entry_of(row) for row in await conn.fetch(_PAGE, before, limit)]
 
 
 async def of_reference(conn: Connection, reference: str) -> list[Entry]:

@@ -62,6 +62,14 @@ _UNSTABLE = f"""
 _LAST_STABLE_MCI = "SELECT max(mci) FROM wallet_units WHERE is_stable"
 
 
+_CHANNEL_ASSETS = "SELECT asset FROM assets WHERE asset <> 'base' ORDER BY asset LIMIT $1"
+
+
+async def channel_assets(conn: Connection, limit: int = 50) -> list[str]:
+    """Return the assets, besides bytes, that channels of ours are in: what strangers send us is not among them."""
+    return [row["asset"] for row in await conn.fetch(_CHANNEL_ASSETS, limit)]
+
+
 async def save(
     conn: Connection,
     unit: str,

@@ -51,7 +51,10 @@ async def test_b06_a_failed_reaction_to_a_dishonest_closing_is_made_again_and_ag
     assert world.triggers(peer, "confirm") == []
 
 
-async def test_b06_the_reaction_waits_for_money_and_is_still_the_right_one(world: World) -> None:
+async def test_b06_the_reaction_waits_for_money_and_is_still_the_right_one(
+    world: World, expected_errors: set[str]
+) -> None:
+    expected_errors.add("wallet_low")
     treasury = world.devnet.ledger.treasury
     world.own.post([Output(treasury.address, world.own.balance() - 5_000)])
     await world.devnet.stabilise()
