@@ -94,6 +94,15 @@ class Settings(BaseSettings):
         default_factory=lambda data: data.get("home", Path(".sluice")) / "wallet.passphrase"
     )
     """A file that holds the passphrase of the wallet file; readable by its owner only."""
+    wallet_reserve: Annotated[int, Field(ge=0, le=9_000_000_000_000_000), Unit("bytes")] = 200_000
+    """What deposits, withdrawals and other units that can wait must leave in the wallet, so that channels can always be
+    settled and defended: each such unit takes 10 000 bytes, which mostly come back, and about 1 000 of fees. The alarm
+    `wallet_low` is raised below it."""
+    max_fee_ratio: Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False), Unit("times the commissions")] = 100
+    """A unit waits (alarm `fee_high`) while the network asks for more than this in oversize and TPS fees. Only the
+    defence of a channel may pay more: up to half of what is at stake."""
+    max_fee: Annotated[int | None, Field(ge=0, le=9_000_000_000_000_000), Unit("bytes", "no other limit")] = None
+    """The same limit as an absolute amount; the lower of the two holds."""
 
     device_messages: Annotated[bool, Unit("yes or no")] = True
     """Whether peers may reach the worker by encrypted device messages, over the first hub."""

@@ -16,6 +16,7 @@ from worker.mark import Mark, mark_file_of
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
 from worker.vault import Circumstances
+from worker.wallet import Spending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +83,7 @@ class RuntimeThread:
             network_name=settings.network,
             hub_url=settings.hub_url,
             bus=bus,
+            spending=Spending(settings.wallet_reserve, settings.max_fee_ratio, settings.max_fee),
             mark=Mark(mark_file_of(settings.wallet_file), own_address=key.address, network=settings.network),
         )
         self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)
