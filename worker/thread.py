@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shared.bus import Bus
 from shared.logs import get_logger
 from shared.obyte.networks import network_named
+from shared.receiving.exposure import exposure_rules
 from shared.store.database import Database, Role
 from worker.errors import ConfigurationError
 from worker.keys import open_wallet_key
@@ -84,6 +85,7 @@ class RuntimeThread:
             hub_url=settings.hub_url,
             bus=bus,
             spending=Spending(settings.wallet_reserve, settings.max_fee_ratio, settings.max_fee),
+            exposure=exposure_rules(settings),
             mark=Mark(mark_file_of(settings.wallet_file), own_address=key.address, network=settings.network),
         )
         self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)

@@ -17,6 +17,7 @@ from worker.channel_reader import ChannelReader
 from worker.commands import Commands
 from worker.definitions import AuthorChecks
 from worker.errors import ConfigurationError
+from worker.exposure import Exposure, ExposurePace
 from worker.hub_session import HubSession
 from worker.mark import Mark
 from worker.pacing import Backoff
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.bus import Bus
+    from shared.channels.exposure import ExposureRules
     from shared.obyte.keys import KeyPair
     from shared.obyte.networks import Network
     from worker.guard import Guard
@@ -42,6 +44,7 @@ class Pace:
     watcher: WatcherPace = field(default_factory=WatcherPace)
     settlement: SettlementPace = field(default_factory=SettlementPace)
     rollback: RollbackPace = field(default_factory=RollbackPace)
+    exposure: ExposurePace = field(default_factory=ExposurePace)
     hub_retry_first_s: float = 0.5
     hub_retry_longest_s: float = 30.0
     hub_answer_s: float = 30.0
@@ -57,6 +60,7 @@ class Circumstances:
     """As the settings name it."""
     hub_url: str
     bus: Bus
+    exposure: ExposureRules
     mark: Mark = field(default_factory=Mark)
     """Of the database, kept outside of it."""
     pace: Pace = field(default_factory=Pace)
@@ -91,6 +95,14 @@ class Vault:
             jitter=given.jitter,
             pace=pace.settlement,
         )
+        self._exposure = Exposure(
+            guard,
+            self.alarms,
+            given.exposure,
+            on_order=self._commands.wake,
+            monotonic=given.monotonic,
+            pace=pace.exposure,
+        )
         channel_reader = ChannelReader(
             guard, self.wallet, AuthorChecks(given.network), self._rollback, self._channel_changed
         )
@@ -119,6 +131,7 @@ class Vault:
                 tasks.create_task(self._watcher.hear_of_new_channels(), name="vault-new-channels"),
                 tasks.create_task(self._commands.hear(), name="vault-doorbell"),
                 tasks.create_task(self.alarms.run(), name="vault-alarms"),
+                tasks.create_task(self._exposure.run(), name="vault-exposure"),
                 tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
             ]
             working = [

@@ -53,13 +53,15 @@ _MEASURE = """
         FROM risky
        GROUP BY asset
     )
-    SELECT last, found.* FROM (SELECT max(aa_address) AS last FROM page) AS end_of_page LEFT JOIN found ON true
+    SELECT last, found.*
+      FROM (SELECT CASE WHEN count(*) = $2 THEN max(aa_address) END AS last FROM page) AS end_of_page
+      LEFT JOIN found ON true
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What was found in some of the channels; `last` is where the next page begins, None when there is none."""
+    """What was found in some of the channels; the next page is after `last`, None when there is none."""
 
     last: str | None
     found: dict[str, AssetAtRisk]
@@ -130,13 +132,6 @@ async def order_sweep_again(conn: Connection, aa_address: str, period: int) -> i
         return None
     command = await commands.insert(conn, SWEEP, {"period": period}, idempotency_key=keys[made], aa_address=aa_address)
     return command.id
-
-
-async def sweeps_tried(conn: Connection, aa_address: str, period: int) -> int:
-    """Return how often it was asked for that the period be closed."""
-    [row] = await conn.fetch(_ATTEMPTS, [_key(aa_address, period, attempt) for attempt in range(MAX_ATTEMPTS)])
-    made: int = row["made"]
-    return made
 
 
 def _key(aa_address: str, period: int, attempt: int) -> str:

@@ -26,6 +26,7 @@ from shared.receiving.verification import verify_payment_package
 from shared.store import channels, commands, instance, journal, ledger_events, peer_units
 from shared.store.channel_rows import NewChannel
 from tests.receiving_support import ROOMY
+from worker.exposure import ExposurePace
 from worker.runtime import Runtime
 from worker.settlement import SettlementPace
 from worker.vault import Circumstances, Pace
@@ -58,6 +59,7 @@ FAST = Pace(
         bounced_first_s=0.05,
         bounced_longest_s=0.2,
     ),
+    exposure=ExposurePace(round_s=0.1, rest=1.0),
     hub_retry_first_s=0.05,
     hub_retry_longest_s=0.2,
     hub_answer_s=2.0,
@@ -285,6 +287,7 @@ class World:
             network_name="devnet",
             hub_url=self.devnet.url,
             bus=self.bus,
+            exposure=self.exposure,
             pace=FAST,
             clock=self.devnet.ledger.now_s,
             jitter=random.Random(1).random,
