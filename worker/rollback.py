@@ -141,7 +141,7 @@ class Rollback:
 
     async def _note(self, conn: Connection, reason: str) -> int:
         pulse = await instance.note_restore(conn, reason, pulse=self._guard.mark.pulse, still_right=STILL_RIGHT)
-        logger.critical("database_restored", reason=reason)
+        logger.warning("database_restored", reason=reason)
         return pulse
 
     def _may_be_unknown(self, unit: ProvenUnit) -> bool:
