@@ -1,8 +1,9 @@
-"""The payment channel agent, version 1.1, as a state machine (Obyte, `channels_base_aa_1.1`).
+"""The payment channel agent, versions 1.1 and 1.2, as a state machine (Obyte, `channels_base_aa_1.1`; our own 1.2).
 
-It must be as trusting and as quirky as the agent on the real ledger: whoever tests a wallet here must meet every
-weakness the wallet will meet there. In particular anyone, even the cheating party itself, collects the whole channel
-with a valid fraud proof. The rows, first match wins ("party" means that the trigger comes from A or B):
+It must be as trusting and as quirky as the agents on the real ledger: whoever tests a wallet here must meet every
+weakness the wallet will meet there. With 1.1 anyone, even the cheating party itself, collects the whole channel with a
+valid fraud proof, and a party that is an agent itself can refuse its payout and so hold the other one's; 1.2 mends
+both. The rows, first match wins ("party" means that the trigger comes from A or B):
 
     received                             channel     outcome
     -----------------------------------  ----------  --------------------------------------------------------------
@@ -11,7 +12,8 @@ with a valid fraud proof. The rows, first match wins ("party" means that the tri
       more than 10000 bytes)             closing     `refused`, returned (base: less 10000 bytes)
     party, data.close                    open        `closing`: both claims and the time are recorded
     data.confirm                         closing     `closed`: paid out by the claims; the initiator must wait
-    data.fraud_proof, data.sentByPeer    closing     `closed`: everything to whoever sent this
+    data.fraud_proof, data.sentByPeer    closing     `closed`: everything to whoever sent this; in 1.2 only if it is the
+                                                     party that did not start the closing
     anything else                        any         bounced, returned less 10000 bytes
 """
 
@@ -22,7 +24,19 @@ from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from devnet.formula import FormulaError, Value, differ, is_integer, number, otherwise, select, text_of, truthy
+from devnet.formula import (
+    FormulaError,
+    Value,
+    as_result,
+    differ,
+    finite,
+    is_integer,
+    number,
+    otherwise,
+    select,
+    text_of,
+    truthy,
+)
 from shared.obyte.serialization import JsonValue
 
 BASE = "base"
@@ -31,6 +45,8 @@ BOUNCE_FEE_BYTES = 10_000
 Party: TypeAlias = Literal["A", "B"]
 PackageVerifier: TypeAlias = Callable[[JsonValue, str], bool]
 """(signed package, address that must have signed it) -> whether the agent takes it; see `devnet.packages`."""
+AgentLookup: TypeAlias = Callable[[str], bool]
+"""Whether an agent is defined at an address by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,7 @@ class ChannelParams:
     address_b: str
     asset: str
     timeout_s: int
+    version: str = "1.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +81,10 @@ class AgentState:
 
     def storage_size(self) -> int:
         """Return how many bytes the variables take; an agent keeps that many bytes back when it sends all."""
-        return sum(len(name) + len(str(value)) for name, value in self.variables().items())
+        return sum(
+            len(name) + len(value if isinstance(value, str) else text_of(number(value)))
+            for name, value in self.variables().items()
+        )
 
 
 _VARIABLE_NAMES = {
@@ -133,11 +153,21 @@ class Response:
         return self.error is not None
 
 
-def trigger(state: AgentState, params: ChannelParams, event: Trigger, verify: PackageVerifier) -> Response:
+def _no_agents(address: str) -> bool:  # noqa: ARG001 - an answer to every address
+    return False
+
+
+def trigger(
+    state: AgentState,
+    params: ChannelParams,
+    event: Trigger,
+    verify: PackageVerifier,
+    is_agent: AgentLookup = _no_agents,
+) -> Response:
     """Execute one trigger; network fees are the caller's business."""
     if event.outputs.get(BASE, 0) < BOUNCE_FEE_BYTES:
         return Response(state, (), "received bytes are not enough to cover bounce fees")
-    return _Execution(state, params, event, verify).run()
+    return _Execution(state, params, event, verify, is_agent).run()
 
 
 def bounce(state: AgentState, event: Trigger, error: JsonValue) -> Response:
@@ -155,6 +185,7 @@ class _Execution:
     params: ChannelParams
     event: Trigger
     verify: PackageVerifier
+    is_agent: AgentLookup
 
     def run(self) -> Response:
         cases = (self._deposit, self._close, self._confirm, self._fraud_proof)
@@ -178,6 +209,8 @@ class _Execution:
             returned = _sum(received, -BOUNCE_FEE_BYTES) if self.params.asset == BASE else received
             payment = Payment(self.params.asset, (Output(self.event.address, returned),))
             return Response(self._next_event(), (refused, payment))
+        if self._is_repaired and (self.is_agent(self.params.address_a) or self.is_agent(self.params.address_b)):
+            raise FormulaError("an agent cannot be a party")
         balance_a, balance_b = self.state.balance_a, self.state.balance_b
         if self._party == "A":
             balance_a = _sum(balance_a or 0, received)
@@ -235,6 +268,8 @@ class _Execution:
         initiator = self.state.close_initiated_by
         if not truthy(self._data("fraud_proof")) or not initiator or not truthy(self._data("sentByPeer")):
             return None
+        if self._is_repaired and self._party in (None, initiator):
+            raise FormulaError("only the other party can prove a fraud")
         signed = self._amount_signed_by(self.params.address_a if initiator == "A" else self.params.address_b)
         claimed = self.state.spent_by_a if initiator == "A" else self.state.spent_by_b
         if signed <= (claimed or 0):
@@ -250,9 +285,19 @@ class _Execution:
         return Response(self._next_period(), (*everything, Data(closed)))
 
     def _payout(self, final_a: int, final_b: int) -> tuple[Payment, ...]:
-        """Pay the poorer party a fixed sum, B when they are equal, and the other one all that is left."""
+        """Pay the poorer party a fixed sum, B when they are equal, and the other one all that is left.
+
+        1.2 pays no agent: everything goes to the other party then, to A if both are agents.
+        """
+        alone = None
+        if self._is_repaired and self.is_agent(self.params.address_b):
+            alone = self.params.address_a
+        elif self._is_repaired and self.is_agent(self.params.address_a):
+            alone = self.params.address_b
 
         def pay(asset: str, fixed_a: int, fixed_b: int) -> Payment:
+            if alone is not None:
+                return Payment(asset, (Output(alone, None),))
             a_is_poorer = final_a < final_b
             to_a = Output(self.params.address_a, fixed_a if a_is_poorer else None)
             to_b = Output(self.params.address_b, None if a_is_poorer else fixed_b)
@@ -285,6 +330,10 @@ class _Execution:
         return select(self.event.data, *keys)
 
     @property
+    def _is_repaired(self) -> bool:
+        return self.params.version == "1.2"
+
+    @property
     def _party(self) -> Party | None:
         if self.event.address == self.params.address_a:
             return "A"
@@ -303,7 +352,7 @@ class _Execution:
     def _by_address(self, head: dict[str, JsonValue], of_a: int, of_b: int) -> dict[str, JsonValue]:
         if self.params.address_a == self.params.address_b:
             raise FormulaError(f"duplicate key {self.params.address_b} calculated from {{$addressB}}")
-        return {**head, self.params.address_a: of_a, self.params.address_b: of_b}
+        return {**head, self.params.address_a: as_result(of_a), self.params.address_b: as_result(of_b)}
 
 
 def _natural(value: Value, complaint: str) -> int:
@@ -320,5 +369,5 @@ def _sum(first: int, *rest: int) -> int:
     """Add one by one, rounding after each step as formulas do."""
     total = number(first)
     for term in rest:
-        total = number(total + term)
+        total = finite(number(total + term), "+" if term >= 0 else "-")
     return int(total)

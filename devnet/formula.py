@@ -7,7 +7,9 @@ they are kept exactly, and kept in one place.
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import TypeAlias
 
@@ -18,8 +20,9 @@ MAX_TEXT_LENGTH = 4096
 
 Value: TypeAlias = "bool | str | Decimal | dict[str, JsonValue] | list[JsonValue]"
 
-_NUMBER = re.compile(r"[+-]?([0-9]+(?:\.[0-9]+)?)(?:[eE][+-]?[0-9]+)?")
-_MAX_EXPONENT = 308
+_NUMBER = re.compile(r"[+-]?(?P<mantissa>[0-9]+(?:\.[0-9]+)?)(?:[eE][+-]?(?P<exponent>[0-9]+))?")
+_GREATEST = Decimal(sys.float_info.max)
+_MAX_SAFE_INTEGER = 2**53 - 1
 _CONTEXT = Context(prec=15, rounding=ROUND_HALF_EVEN)
 
 
@@ -34,7 +37,7 @@ class FormulaError(Exception):
 
 def number(value: float | Decimal) -> Decimal:
     """Round to the 15 significant digits formulas calculate with."""
-    return _CONTEXT.create_decimal(Decimal(value))
+    return _CONTEXT.create_decimal(repr(value) if isinstance(value, float) else value)
 
 
 def select(root: JsonValue, *keys: str) -> Value:
@@ -82,6 +85,18 @@ def differ(left: Value, right: Value) -> bool:
     return text_of(left) != text_of(right)
 
 
+def finite(value: Decimal, operator: str) -> Decimal:
+    """Return the result of a calculation. Raises `FormulaError` when it is beyond the range of doubles."""
+    if abs(value) > _GREATEST:
+        raise FormulaError(f"not finite in {operator}")
+    return value
+
+
+def as_result(value: int) -> int | str:
+    """Return a whole number as a formula yields it to the message it stands in: as a text when it is very great."""
+    return value if abs(value) < _MAX_SAFE_INTEGER else text_of(number(value))
+
+
 def text_of(value: Value) -> str:
     """Write a value as joining it to a text does; an object is merely true."""
     if isinstance(value, Decimal):
@@ -105,7 +120,6 @@ def _read(value: JsonValue) -> Value:
     match = _NUMBER.fullmatch(value)
     if match is None:
         return value
-    read = Decimal(value)
-    if read and abs(read.adjusted()) > _MAX_EXPONENT:
-        return value
-    return number(read)
+    read = float(value)
+    is_too_small = read == 0 and Decimal(match["mantissa"]) > 0 and int(match["exponent"] or 0) > 0
+    return value if math.isinf(read) or is_too_small else number(read)

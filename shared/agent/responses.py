@@ -7,6 +7,7 @@ ledger unless all full nodes computed the same one, so whatever it says is true.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from shared.obyte.serialization import JsonValue
 
 MAX_REASON = 200
+_GREAT_NUMBER = re.compile(r"[0-9]+|[0-9](\.[0-9]+)?e\+[0-9]+")
 _HASH_CHARACTERS = 44
 
 
@@ -168,10 +170,13 @@ def _positive(payload: Mapping[str, JsonValue], name: str) -> int:
 
 
 def _amount(payload: Mapping[str, JsonValue], address: str) -> int:
-    """Read a balance or a claim. Whoever closes may claim any number: more than all money means all money."""
+    """Read a balance or a claim. Whoever closes may claim any number: more than all money means all money.
+
+    Formulas yield a number beyond 2^53 as a text, from 10^21 on with an exponent.
+    """
     value = payload.get(address)
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:20])
+    if isinstance(value, str) and _GREAT_NUMBER.fullmatch(value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise UnreadableResponseError(f"the amount of {address} must be a number of at least 0")
     return int(min(value, MAX_AMOUNT))

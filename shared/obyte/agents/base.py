@@ -14,7 +14,7 @@ onto the ledger, and its hash is the address. The address is pinned: a definitio
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ PUBLISHABLE_VERSIONS = frozenset({"1.2"})
 """Versions whose definition is ours to publish."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _definition_text(version: str) -> str:
     return (files("shared.obyte.agents") / f"channels_{version.replace('.', '_')}.json").read_text("utf-8")
 

@@ -54,6 +54,22 @@ def test_a_closing_that_claims_more_than_all_money_is_read_as_all_money() -> Non
     assert event_of(closing(spent_by_peer="12")).spent_by_peer == 12
 
 
+@pytest.mark.parametrize(
+    ("shown", "amount"),
+    [
+        ("9007199254740992", MAX_AMOUNT),
+        ("100000000000000000000", MAX_AMOUNT),
+        ("1e+21", MAX_AMOUNT),
+        ("1.79e+308", MAX_AMOUNT),
+        (1e300, MAX_AMOUNT),
+        ("5", 5),
+    ],
+)
+def test_numbers_that_agents_write_as_texts_are_read(shown: Any, amount: int) -> None:
+    """A peer can claim any number and may not stop us from settling by doing so: the agent writes great ones so."""
+    assert event_of(closing(spent_by_peer=shown)).spent_by_peer == amount
+
+
 def test_a_payout_counts_what_comes_to_me_in_the_channels_asset() -> None:
     outputs = payment((PEER, 10_000), (ME, 40_000)), payment((ME, 99), asset=ASSET)
     assert event_of(closed(), *outputs) == Closed(3, 1, False, 40_000)
@@ -106,6 +122,10 @@ def test_a_bounce_tells_no_event() -> None:
         {**opened(), PEER: True},
         closing(by=STRANGER),
         {**closing(), PEER: float("nan")},
+        {**closing(), PEER: "1.5"},
+        {**closing(), PEER: "-1e+21"},
+        {**closing(), PEER: "Infinity"},
+        {**closing(), PEER: "nan"},
     ],
 )
 def test_what_the_agent_cannot_say_is_an_error_and_never_skipped(payload: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ def test_the_readable_source_is_what_is_published() -> None:
 
 def test_a_definition_changed_by_a_byte_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
     changed = json.dumps(base_definition("1.2")).replace("too early", "too  early")
-    monkeypatch.setattr(base, "_definition_text", lambda version: changed)
+    monkeypatch.setattr(base, "_definition_text", lambda _: changed)
     with pytest.raises(AddressError, match="not the one that is pinned"):
         publication_message("1.2")
 
