@@ -215,7 +215,8 @@ def _pay_base(
     total, unspent = sum(coin.amount for coin in coins), purse.certain_bytes(coins)
     if sends_all and outputs:
         least_change = max(1, reserve - unspent)
-        check_reserve(total - fees.total - 1 + unspent, reserve)
+        if total > fees.total + 1:
+            check_reserve(total - fees.total - 1 + unspent, reserve)
         outputs = [replace(outputs[0], amount=total - fees.total - least_change)]
     change = total - sum(output.amount for output in outputs) - fees.total
     if change < 1 or any(output.amount < 1 for output in outputs):

@@ -152,6 +152,29 @@ def test_the_policies(mine: CoinSet) -> None:
     assert units("all", last_ball_mci=5, settled_before_s=1000) == {"stable", "recent", "own", "peer", "agent"}
 
 
+def test_how_young_an_agents_coin_is_is_told_by_our_own_clock(mine: CoinSet) -> None:
+    """A response bears the time of the unit it answers to, which may be minutes old when the response is made."""
+    response = unit_of("agent", author=AGENT, outputs=[(ME, 5)])
+    mine.apply(response, is_stable=False, seen_s=1_500)
+    assert mine.spendable("base", "all", settled_before_s=1_499) == ()
+    assert mine.spendable("base", "all", settled_before_s=1_500)
+    mine.apply(response, is_stable=False, seen_s=1_900)
+    assert mine.spendable("base", "all", settled_before_s=1_500), "seen again is not younger"
+    mine.apply(response, is_stable=True, mci=3, seen_s=2_000)
+    assert mine.spendable("base", "none", settled_before_s=0), "what is stable cannot be made anew"
+
+
+def test_a_unit_can_be_taken_as_if_it_did_not_exist(mine: CoinSet) -> None:
+    mine.apply(unit_of("u", outputs=[(ME, 7)]), is_stable=True)
+    mine.apply(unit_of("v", author=ME, inputs=[("u", 0, 0)], outputs=[(ME, 4)]), is_stable=False)
+    mine.apply(unit_of("w", author=ME, inputs=[("v", 0, 0)], outputs=[(ME, 3)]), is_stable=False)
+
+    def units(*without: str) -> set[str]:
+        return {coin.unit for coin in mine.spendable("base", "own", without=frozenset(without))}
+
+    assert (units(), units("w"), units("v", "w")) == ({"w"}, {"v"}, {"u"})
+
+
 def test_a_definition_is_disclosed_by_a_stable_unit_up_to_the_last_ball(mine: CoinSet) -> None:
     unit = unit_of("u", author=ME, outputs=[(ME, 1)])
     unit["authors"][0]["definition"] = ["sig", {}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -139,3 +140,54 @@ def test_outputs_and_messages_are_limited() -> None:
 
 def test_signatures_stay_out_of_reprs() -> None:
     assert "authentifiers" not in repr(make([coin(10, 10**6)], []))
+
+
+def test_a_unit_that_replaces_another_spends_one_of_its_coins() -> None:
+    purse = [coin(10, 5_000), coin(11, 6_000), coin(12, 900), coin(13, 10**6)]
+    assert [spent.amount for spent in make(purse, [Output(OTHER, 1_000)]).spent] == [5_000]
+    for contested, amounts in (
+        ([purse[1]], [6_000]),
+        ([purse[2]], [900, 10**6]),
+        ([purse[1], purse[2]], [6_000]),
+        ([coin(99, 10**6)], [5_000]),
+    ):
+        outpoints = {one.outpoint for one in contested}
+        joint = make(purse, [Output(OTHER, 1_000)], contested=outpoints)
+        assert [spent.amount for spent in joint.spent] == amounts
+
+
+def test_the_reserve_is_left_in_change_and_sure_coins() -> None:
+    purse = [coin(10, 5_000), coin(11, 3_000), coin(12, 10**6, is_stable=False)]
+    left = 8_000 - cost()
+    assert make(purse, [Output(OTHER, 1_000)], reserve=left).change == 3_000 - cost()
+    with pytest.raises(CompositionError, match=f"leave {left} bytes, the reserve is {left + 1}") as refused:
+        make(purse, [Output(OTHER, 1_000)], reserve=left + 1)
+    assert refused.value.code == "reserve_needed"
+
+
+def test_a_fee_out_of_reach_is_no_lack_of_money() -> None:
+    dear = replace(PARENTS, tps_fee=10**6)
+    assert refusal([coin(10, 5_000)], [Output(OTHER, 1_000)], parents=dear) == "fee_too_high"
+    enough = FeeLimit(ratio=0, granted=10**6)
+    assert refusal([coin(10, 5_000)], [Output(OTHER, 1_000)], parents=dear, fee_limit=enough) == "not_enough_funds"
+
+
+def test_everything_but_the_reserve_is_sent() -> None:
+    purse = [coin(10, 5_000), coin(11, 30_000), coin(12, 77, asset=GOLD), coin(13, 5, asset=GOLD)]
+    joint = make(purse, [Output(OTHER, 1)], sends_all=True, reserve=6_000)
+    [payment] = [message["payload"] for message in joint.unit["messages"]]  # type: ignore[index, union-attr]
+    paid = {output["address"]: output["amount"] for output in payment["outputs"]}
+    assert paid == {KEY.address: 6_000, OTHER: 35_000 - 6_000 - joint.fees.total}
+
+    joint = make(purse, [Output(OTHER, 1, GOLD)], sends_all=True)
+    assert sorted(spent.amount for spent in joint.spent if spent.asset == GOLD) == [5, 77]
+
+    joint = make(purse, [], sends_all=True)
+    assert (len(joint.spent), joint.change) == (2, 35_000 - joint.fees.total)
+
+
+def test_everything_is_not_sent_when_that_is_nothing() -> None:
+    assert refusal([coin(10, 5_000)], [Output(OTHER, 1)], sends_all=True, reserve=4_900) == "reserve_needed"
+    assert refusal([coin(10, 500)], [Output(OTHER, 1)], sends_all=True) == "not_enough_funds"
+    assert refusal([coin(10, 500)], [Output(OTHER, 1, GOLD)], sends_all=True) == "not_enough_funds"
+    assert refusal([coin(10, 5_000)], [Output(OTHER, 1), Output(OTHER, 2)], sends_all=True) == "bad_output"
