@@ -86,7 +86,7 @@ class _Admission:
     def run(self) -> Admitted:
         self._check_parents()
         last_ball = self._check_last_ball()
-        self._check_oversize_fee()
+        self._check_oversize_fee(last_ball)
         triggered = self._count_triggered_agents(last_ball)
         self._check_tps_fee(last_ball, triggered)
         self._check_authors(last_ball)
@@ -98,7 +98,7 @@ class _Admission:
         return Admitted(record, disputed if record.sequence == "temp-bad" else ())
 
     def _record(self, last_ball: UnitRecord, triggered: int, sequence: Sequence) -> UnitRecord:
-        is_provider = self._authors[0] in self._state.system_vars.op_list
+        is_provider = self._authors[0] in self._state.votes.op_list
         place = self._dag.place_on(self._parents, is_provider=is_provider)
         return UnitRecord(
             hash=self._unit["unit"],
@@ -152,9 +152,9 @@ class _Admission:
             raise RejectedError("last ball mci must not retreat")
         return record
 
-    def _check_oversize_fee(self) -> None:
+    def _check_oversize_fee(self, last_ball: UnitRecord) -> None:
         size = self._unit["headers_commission"] + self._unit["payload_commission"]
-        expected = oversize_fee(size, self._state.system_vars.threshold_size)
+        expected = oversize_fee(size, self._state.votes.at(last_ball.mci or 0).threshold_size)
         found = self._unit.get("oversize_fee", 0)
         if found != expected:
             raise RejectedError(f"oversize_fee mismatch: expected {expected}, found {found}", is_final=False)

@@ -91,6 +91,16 @@ class Dag:
             self._children.setdefault(parent, []).append(record)
         self.tips[record.hash] = record
 
+    def remove(self, record: UnitRecord) -> None:
+        """Take a unit out again that has no children and no index."""
+        del self.records[record.hash], self.tips[record.hash]
+        for parent in self.parents_of(record):
+            siblings = self._children[parent.hash]
+            siblings.remove(record)
+            if not siblings:
+                del self._children[parent.hash]
+                self.tips[parent.hash] = parent
+
     def parents_of(self, record: UnitRecord) -> Iterator[UnitRecord]:
         """Yield the parents of a unit."""
         return (self.records[parent] for parent in record.parents)

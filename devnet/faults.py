@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from devnet.dag import UnitRecord
     from shared.obyte.serialization import JsonValue
 
-Lie: TypeAlias = "Callable[[JsonValue], JsonValue]"
+Lie: TypeAlias = "Callable[[Any], Any]"
 """Makes a false answer of the true one, which it may change."""
 
 GET_PARENTS = "light/get_parents_and_last_ball_and_witness_list_unit"

@@ -1,4 +1,4 @@
-"""The fee for arriving when others do, and the system variables it depends on (Obyte, TPS fee).
+"""The fee for arriving when others do (Obyte, TPS fee).
 
 A unit pays for the load it meets: base fee x (e^(units per second / interval) - 1) for itself and for every response
 it may cause. What it paid above the load that was there in the end stays on the balance of its author.
@@ -8,68 +8,26 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
-from decimal import Context, Decimal
 from typing import TYPE_CHECKING
+
+from devnet.system_vars import MAX_FEE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from devnet.dag import Dag, UnitRecord
+    from devnet.system_vars import Votes
     from shared.obyte.serialization import JsonValue
 
 MAX_AA_RESPONSES = 10
-MAX_FEE = 9_000_000_000_000_000
-_CONTEXT = Context(prec=15)
-_MAX_POWER = 40.0  # e^40 is more than all the money there is
-
-
-@dataclass(frozen=True, slots=True)
-class SystemVars:
-    """What the real network votes on; here it stays what it was at genesis.
-
-    `tps_interval` is units per second; the default suits a ledger that is loaded in bursts and on one machine. Lower
-    it to meet the fee spikes of a busy network.
-    """
-
-    op_list: tuple[str, ...]
-    threshold_size: int = 10_000
-    base_tps_fee: float = 10
-    tps_interval: float = 1_000
-    tps_fee_multiplier: float = 10
-
-    def as_json(self) -> dict[str, JsonValue]:
-        """Return the answer to `get_system_vars`: per subject its history, newest first."""
-        return {
-            "op_list": _history(list(self.op_list)),
-            "threshold_size": _history(self.threshold_size),
-            "base_tps_fee": _history(self.base_tps_fee),
-            "tps_interval": _history(self.tps_interval),
-            "tps_fee_multiplier": _history(self.tps_fee_multiplier),
-        }
-
-    def fee_per_unit(self, units_per_s: float) -> int:
-        """Bytes one unit pays at this load, before the multiplier for units whose load is still uncertain."""
-        return self._fee(units_per_s, 1)
-
-    def careful_fee_per_unit(self, units_per_s: float) -> int:
-        """Bytes one unit has to offer at this load."""
-        return self._fee(units_per_s, self.tps_fee_multiplier)
-
-    def _fee(self, units_per_s: float, multiplier: float) -> int:
-        power = units_per_s / self.tps_interval
-        if power > _MAX_POWER:
-            return MAX_FEE
-        growth = float(_CONTEXT.exp(Decimal(power))) - 1
-        return min(MAX_FEE, math.floor(multiplier * self.base_tps_fee * growth + 0.5))
 
 
 class TpsFees:
     """Counts the load and keeps the fee balance of every address as of every main chain index."""
 
-    def __init__(self, dag: Dag, system_vars: SystemVars) -> None:
+    def __init__(self, dag: Dag, votes: Votes) -> None:
         self._dag = dag
-        self._vars = system_vars
+        self._votes = votes
         self._balances: dict[str, tuple[list[int], list[int]]] = {}
         self._offered: list[int] = []
         """Paying units up to each index, responses counted as offered by the triggers."""
@@ -93,7 +51,8 @@ class TpsFees:
         if last_ball.mci is not None and seen > last_ball.mci:
             count += self._offered[seen] - self._offered[last_ball.mci]
         elapsed_s = timestamp_s - last_ball.timestamp_s or 1
-        return min(MAX_FEE, units * self._vars.careful_fee_per_unit(count / elapsed_s))
+        price = self._votes.at(last_ball.mci or 0)
+        return min(MAX_FEE, units * price.careful_fee_per_unit(count / elapsed_s))
 
     def _fresh_load(self, record: UnitRecord) -> tuple[int, int]:
         """Return paying units in a unit's past that no main chain unit there includes, and the newest index there.
@@ -114,6 +73,10 @@ class TpsFees:
             self._fresh[record.hash] = known
         return known
 
+    def forget(self, record: UnitRecord) -> None:
+        """Count a unit no more that is not on the graph any more."""
+        self._fresh.pop(record.hash, None)
+
     def settle(self, mci: int) -> None:
         """Charge the units of a stable index what the load really was, and keep the rest for their authors."""
         units = [record for record in self._dag.by_mci[mci] if not record.is_agent]
@@ -122,12 +85,13 @@ class TpsFees:
             return
         main_chain_unit = self._dag.main_chain[mci]
         last_ball = self._dag.main_chain[main_chain_unit.last_ball_mci]
+        price = self._votes.at(main_chain_unit.last_ball_mci)
         elapsed_s = main_chain_unit.timestamp_s - last_ball.timestamp_s or 1
         count = self._caused[mci] - self._caused[main_chain_unit.last_ball_mci]
         for record in units:
             if record.sequence == "good":
                 load = count - self._load_beside(record, main_chain_unit)
-                per_unit = self._vars.fee_per_unit(load / elapsed_s)
+                per_unit = price.fee_per_unit(load / elapsed_s)
                 record.actual_tps_fee = per_unit * (1 + record.response_count)
                 self._credit(record, mci, _paid(record) - record.actual_tps_fee)
 
@@ -190,7 +154,3 @@ def _paid(record: UnitRecord) -> int:
 
 def _last(sums: list[int]) -> int:
     return sums[-1] if sums else 0
-
-
-def _history(value: JsonValue) -> JsonValue:
-    return [{"vote_count_mci": -1, "value": value, "is_emergency": 0}]

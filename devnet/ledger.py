@@ -15,13 +15,22 @@ from typing import TYPE_CHECKING
 
 from devnet.admission import admit, unit_hash_of
 from devnet.dag import PROVIDER_UNITS_TO_STABILITY
-from devnet.events import AgentResponded, LedgerEvent, Resumed, UnitAdded, UnitsDisputed, UnitsProvable
+from devnet.events import (
+    AgentResponded,
+    LedgerEvent,
+    Resumed,
+    SystemVarsChanged,
+    UnitAdded,
+    UnitsDisputed,
+    UnitsProvable,
+)
 from devnet.execution import execute_triggers
-from devnet.fees import SystemVars
 from devnet.genesis import genesis_record
 from devnet.parents import offer_parents
+from devnet.reorganisation import ReorganisationError, forget, prefer, recreate
 from devnet.settlement import stabilise
 from devnet.state import LedgerState, RejectedError
+from devnet.system_vars import SystemVars, Votes
 from devnet.treasury import Treasury
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
@@ -56,7 +65,7 @@ class Ledger:
         genesis = genesis_record(network, self._provider, faucet.address, int(clock()))
         self.state = LedgerState(
             replace(network, genesis_unit=genesis.hash),
-            SystemVars((self._provider.address,), tps_interval=tps_interval),
+            Votes((self._provider.address,), SystemVars(tps_interval=tps_interval)),
         )
         self._listeners: list[Callable[[LedgerEvent], None]] = []
         self._known_bad: OrderedDict[str, None] = OrderedDict()
@@ -168,10 +177,38 @@ class Ledger:
         while not self.is_settled:
             self.advance()
 
+    def prefer(self, unit: str) -> None:
+        """Let a unit in conflict win over those seen before it. Raises ReorganisationError."""
+        prefer(self.state, self._record(unit))
+
+    def forget(self, unit: str) -> None:
+        """Let a unit, and all that stands on it, vanish without a word. Raises ReorganisationError."""
+        for record in forget(self.state, self._record(unit)):
+            self._unsettled.pop(record.hash, None)
+
+    def recreate(self, unit: str) -> UnitRecord:
+        """Make an agent's unstable answer anew, under another hash. Raises ReorganisationError."""
+        again = recreate(self.state, self._record(unit))
+        self._unsettled.pop(unit, None)
+        self._unsettled[again.hash] = again
+        self._tell(UnitAdded(again, None))
+        return again
+
+    def vote(self, subject: str, value: float) -> None:
+        """Put another value of a system variable in force for units on later last balls. Raises ValueError."""
+        self.state.votes.count(self.state.last_stable_mci, subject, value)
+        self._tell(SystemVarsChanged())
+
     def post_own(self, joint: JsonValue) -> UnitRecord:
         """Take a unit of the ledger's own keys."""
         record = admit(self.state, joint, self.now_s()).record
         self._add(record, None)
+        return record
+
+    def _record(self, unit: str) -> UnitRecord:
+        record = self.state.dag.records.get(unit)
+        if record is None:
+            raise ReorganisationError("there is no such unit")
         return record
 
     def _add(self, record: UnitRecord, source: object) -> None:
@@ -201,6 +238,9 @@ class Ledger:
 
     def _stabilise(self, mci: int) -> None:
         stabilise(self.state, mci)
+        for shunned, preferred in list(self.state.shunned.items()):
+            if self.state.dag.records[preferred].is_stable:
+                del self.state.shunned[shunned]
         for response in execute_triggers(self.state, mci, self.now_s()):
             unit = response.full["response_unit"]
             if isinstance(unit, str):

@@ -10,7 +10,7 @@ from devnet.fees import MAX_AA_RESPONSES
 from devnet.state import LedgerState, RejectedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from devnet.dag import UnitRecord
     from shared.obyte.serialization import JsonValue
@@ -67,7 +67,10 @@ def offer_parents(
 
 def _choose(state: LedgerState, from_addresses: Sequence[str], *, for_provider: bool) -> list[UnitRecord]:
     ends = list(state.dag.tips.values())
-    ends = _ends_on_provider_chain(state, ends) if for_provider else _good_ends(state, ends)
+    if for_provider:
+        ends = _ends_on_provider_chain(state, _ends_below(state, ends, lambda end: not _rests_on_shunned(state, end)))
+    else:
+        ends = _ends_below(state, ends, lambda end: end.sequence == "good")
     own = [record for address in from_addresses for record in state.live_units_by_author.get(address, ())[-1:]]
     # What the author has written must be below, then the provider's newest unit; the rest is courtesy.
     ends.sort(key=lambda end: (not any(state.dag.includes(record, [end.hash]) for record in own), rank(end)))
@@ -94,17 +97,21 @@ def _ends_on_provider_chain(state: LedgerState, ends: list[UnitRecord]) -> list[
     return [newest, *(end for end in outweighed if not state.dag.includes(newest, [end.hash]))]
 
 
-def _good_ends(state: LedgerState, ends: list[UnitRecord]) -> list[UnitRecord]:
-    """Go below ends that are in conflict until good units are reached that no other end includes."""
+def _rests_on_shunned(state: LedgerState, end: UnitRecord) -> bool:
+    return any(state.dag.includes(state.dag.records[unit], [end.hash]) for unit in state.shunned)
+
+
+def _ends_below(state: LedgerState, ends: list[UnitRecord], is_good: Callable[[UnitRecord], bool]) -> list[UnitRecord]:
+    """Go below ends that are not good until good units are reached that no other end includes."""
     good: dict[str, UnitRecord] = {}
     pending = list(ends)
     while pending:
         end = pending.pop()
-        if end.sequence == "good":
+        if is_good(end):
             good[end.hash] = end
         else:
             pending.extend(state.dag.parents_of(end))
-    if len(good) == len(ends):
+    if good.keys() == {end.hash for end in ends}:
         return ends
     return [end for end in good.values() if not state.dag.includes(end, [other for other in good if other != end.hash])]
 

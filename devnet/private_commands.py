@@ -1,10 +1,11 @@
-"""Requests that no real hub knows: the faucet, and time that passes when told to."""
+"""Requests that no real hub knows: the faucet, time that passes when told to, and everything that can go wrong."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from devnet.agent import BASE
+from devnet.controls import CONTROLS
 from devnet.request_fields import QueryError, is_amount, object_of
 from shared.obyte.units import MAX_AMOUNT
 
@@ -67,4 +68,5 @@ PRIVATE_COMMANDS: dict[str, PrivateCommand] = {
     "devnet/issue": issue,
     "devnet/skip_time": skip_time,
     "devnet/stabilise": stabilise,
+    **CONTROLS,
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from shared.obyte.units import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from devnet.dag import UnitRecord
     from devnet.state import LedgerState
@@ -32,22 +32,29 @@ def joint_of(state: LedgerState, record: UnitRecord) -> dict[str, JsonValue]:
     return joint
 
 
-def prove(state: LedgerState, records: Iterable[UnitRecord]) -> dict[str, JsonValue]:
-    """Return the history that tells of these units, each proven as far as it can be."""
+def prove(
+    state: LedgerState, records: Iterable[UnitRecord], known_until_mci: int | None = None
+) -> dict[str, JsonValue]:
+    """Return the history that tells of these units, each proven as far as it can be.
+
+    `known_until_mci` makes it the history that was told when the main chain ended there; the units must not be later.
+    """
     ordered = sorted(records, key=_newest_first)
-    newest_last_ball_mci = state.dag.main_chain[-1].last_ball_mci
+    newest, oldest_mci = _unstable_range(state, known_until_mci)
+    newest_last_ball_mci = newest.last_ball_mci
     chain = _BallChain(state, newest_last_ball_mci + 1)
     for record in ordered:
         if record.mci is not None and record.mci <= newest_last_ball_mci:
             chain.reach(record, record.mci)
     history: dict[str, JsonValue] = {
-        "unstable_mc_joints": list(_unstable_joints(state)),
+        "unstable_mc_joints": list(_unstable_joints(state.dag.main_chain[oldest_mci : (newest.mci or 0) + 1], state)),
         "witness_change_and_definition_joints": [joint_of(state, state.dag.main_chain[0])],
         "joints": [joint_of(state, record) for record in ordered],
     }
     if chain.balls:
         history["proofchain_balls"] = chain.balls
-    responses = [response for record in ordered for response in state.responses_by_trigger.get(record.hash, ())]
+    told = [response for record in ordered for response in state.responses_by_trigger.get(record.hash, ())]
+    responses = [r for r in told if known_until_mci is None or r.mci <= newest_last_ball_mci]
     if responses:
         history["aa_responses"] = [response.row for response in sorted(responses, key=lambda r: r.number)]
     return history
@@ -58,9 +65,23 @@ def _newest_first(record: UnitRecord) -> tuple[bool, int, int]:
     return (record.mci is None, -(record.mci or 0), -record.level)
 
 
-def _unstable_joints(state: LedgerState) -> Iterator[JsonValue]:
-    """Yield the main chain from its end down to where void units are stripped, without balls: they are in doubt."""
-    for record in reversed(state.dag.main_chain[state.min_retrievable_mci() + 1 :]):
+def _unstable_range(state: LedgerState, known_until_mci: int | None) -> tuple[UnitRecord, int]:
+    """Return the end of the main chain, and the index down from it to which it may be in doubt.
+
+    That reaches to where void units are stripped.
+    """
+    main_chain = state.dag.main_chain
+    if known_until_mci is None:
+        return main_chain[-1], state.min_retrievable_mci() + 1
+    mci = max(0, min(known_until_mci, len(main_chain) - 1))
+    while not main_chain[mci].is_provider:
+        mci -= 1
+    return main_chain[mci], main_chain[main_chain[mci].last_ball_mci].last_ball_mci + 1
+
+
+def _unstable_joints(main_chain: Sequence[UnitRecord], state: LedgerState) -> Iterator[JsonValue]:
+    """Yield main chain units, newest first, without balls: they are in doubt."""
+    for record in reversed(main_chain):
         joint = joint_of(state, record)
         joint.pop("ball", None)
         yield joint

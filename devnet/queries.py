@@ -32,7 +32,7 @@ _BALANCE_FIELDS = ("stable", "pending", "stable_outputs_count", "pending_outputs
 
 def get_witnesses(ledger: Ledger, _params: Any) -> JsonValue:
     """Return the order providers, sorted: the trust anchor of light clients."""
-    return sorted(ledger.state.system_vars.op_list)
+    return sorted(ledger.state.votes.op_list)
 
 
 def get_last_mci(ledger: Ledger, _params: Any) -> JsonValue:
@@ -48,7 +48,7 @@ def get_last_stable_unit_props(ledger: Ledger, _params: Any) -> JsonValue:
 
 def get_system_vars(ledger: Ledger, _params: Any) -> JsonValue:
     """Return the system variables with their history."""
-    return ledger.state.system_vars.as_json()
+    return ledger.state.votes.as_json()
 
 
 def get_joint(ledger: Ledger, params: Any) -> JsonValue:
@@ -65,8 +65,11 @@ def get_joint(ledger: Ledger, params: Any) -> JsonValue:
     return {"joint": joint}
 
 
-def get_history(ledger: Ledger, params: Any) -> JsonValue:
-    """Return all units of addresses, and units asked for by hash, with their proof; `{}` when there are none."""
+def get_history(ledger: Ledger, params: Any, known_until_mci: int | None = None) -> JsonValue:
+    """Return all units of addresses, and units asked for by hash, with their proof; `{}` when there are none.
+
+    `known_until_mci` makes it the answer of a hub that knows no later main chain unit, nor what came with those.
+    """
     request = object_of(params, "no history request")
     addresses = list_of(request, "addresses", is_valid_address)
     requested = list_of(request, "requested_joints", is_hash)
@@ -82,7 +85,9 @@ def get_history(ledger: Ledger, params: Any) -> JsonValue:
     found = {
         record.hash: record
         for record in _units_of(ledger, addresses or (), requested or (), min_mci)
-        if record.hash not in known and (record.sequence == "good" or record.is_stable)
+        if record.hash not in known
+        and (record.sequence == "good" or record.is_stable)
+        and (known_until_mci is None or (record.mci is not None and record.mci <= known_until_mci))
     }
     if len(found) > MAX_LISTED:
         raise QueryError(HISTORY_TOO_LARGE)
@@ -90,13 +95,13 @@ def get_history(ledger: Ledger, params: Any) -> JsonValue:
         return {}
     if ledger.provider_address not in witnesses:
         raise QueryError("your witness list might be too much off, too few witness authored units")
-    return prove(ledger.state, found.values())
+    return prove(ledger.state, found.values(), known_until_mci)
 
 
 def get_parents(ledger: Ledger, params: Any) -> JsonValue:
     """Return where a unit should attach now and what the network charges for its arrival."""
     request = object_of(params, "no params in get_parents_and_last_ball_and_witness_list_unit")
-    witnesses = request.get("witnesses", list(ledger.state.system_vars.op_list))
+    witnesses = request.get("witnesses", list(ledger.state.votes.op_list))
     if not isinstance(witnesses, list) or len(witnesses) != ledger.network.order_provider_count:
         raise QueryError("wrong number of witnesses")
     if not all(map(is_valid_address, witnesses)):

@@ -80,7 +80,7 @@ class Devnet:
     @property
     def witnesses(self) -> tuple[str, ...]:
         """The order providers, for clients that pin them."""
-        return self.ledger.state.system_vars.op_list
+        return self.ledger.state.votes.op_list
 
     async def start(self) -> None:
         """Listen and let time run; after `stop` on the same ports and with the same ledger. Raises OSError."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from devnet.commands import COMMANDS
 from devnet.private_commands import PRIVATE_COMMANDS
-from devnet.queries import HISTORY_TOO_LARGE
+from devnet.queries import HISTORY_TOO_LARGE, get_history
 from devnet.request_fields import QueryError
 from devnet.state import RejectedError
 from shared.obyte.chash import is_valid_address
@@ -175,10 +175,11 @@ class Session:
     def _read(self, command: str, params: Any) -> JsonValue:
         if command == "light/get_history":
             self._tell_system_vars_once()
-        answer = self._faults.distorted(command, COMMANDS[command](self._ledger, params))
-        if command == "light/get_history":
+            answer = get_history(self._ledger, params, self._faults.knows_until_mci)
             self._watch_what_was_asked(params)
-        return answer
+        else:
+            answer = COMMANDS[command](self._ledger, params)
+        return self._faults.distorted(command, answer)
 
     def _post(self, joint: Any) -> JsonValue:
         if isinstance(joint, dict) and "ball" in joint:
@@ -192,7 +193,7 @@ class Session:
             self._tell_system_vars()
 
     def _tell_system_vars(self) -> None:
-        self.justsaying("system_vars", self._faults.claimed(self._ledger.state.system_vars.as_json()))
+        self.justsaying("system_vars", self._faults.claimed(self._ledger.state.votes.as_json()))
 
     def _watch_what_was_asked(self, params: dict[str, Any]) -> None:
         for address in params.get("addresses") or ():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from devnet.agent import AgentState, ChannelParams
 from devnet.dag import Dag, UnitRecord
-from devnet.fees import SystemVars, TpsFees
+from devnet.fees import TpsFees
 from devnet.outputs import OutputTable, outputs_of
 from shared.obyte.addresses import is_agent_definition
 from shared.obyte.agents import CHANNELS_BASE_AA
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from devnet.responses import AgentResponse
+    from devnet.system_vars import Votes
     from shared.obyte.networks import Network
     from shared.obyte.serialization import JsonValue
 
@@ -58,12 +59,12 @@ class Asset:
 class LedgerState:
     """The graph, the money, and what stable units have established."""
 
-    def __init__(self, network: Network, system_vars: SystemVars) -> None:
+    def __init__(self, network: Network, votes: Votes) -> None:
         self.network = network
-        self.system_vars = system_vars
+        self.votes = votes
         self.dag = Dag()
         self.outputs = OutputTable()
-        self.fees = TpsFees(self.dag, system_vars)
+        self.fees = TpsFees(self.dag, votes)
         self.last_stable_mci = -1
         self.definitions: dict[str, tuple[JsonValue, int]] = {}
         """Definitions disclosed in stable good units, with the main chain index of the first one."""
@@ -73,6 +74,8 @@ class LedgerState:
         self.assets: dict[str, Asset] = {}
         self.live_units_by_author: dict[str, list[UnitRecord]] = {}
         """Units that are not void, in order of arrival."""
+        self.shunned: dict[str, str] = {}
+        """Units in conflict that the provider overlooks, by each the rival that shall win."""
         self.disputed_authors: set[str] = set()
         """Authors with units in conflict that are not decided yet."""
         self.units_by_address: dict[str, list[UnitRecord]] = {}
@@ -90,7 +93,7 @@ class LedgerState:
         self.outputs.add(record.hash, record.unit)
         for author in record.authors:
             self.live_units_by_author.setdefault(author, []).append(record)
-        for address, definition in _disclosed_definitions(record.unit):
+        for address, definition in disclosed_definitions(record.unit):
             self.known_definitions.setdefault(address, definition)
         for address in touched_addresses(record):
             self.units_by_address.setdefault(address, []).append(record)
@@ -151,7 +154,8 @@ def touched_addresses(record: UnitRecord) -> dict[str, None]:
     return dict.fromkeys((*record.authors, *paid))
 
 
-def _disclosed_definitions(unit: dict[str, Any]) -> Iterator[tuple[str, JsonValue]]:
+def disclosed_definitions(unit: dict[str, Any]) -> Iterator[tuple[str, JsonValue]]:
+    """Yield address and definition of whoever shows it in a unit: authors and agents."""
     for author in unit["authors"]:
         if "definition" in author:
             yield author["address"], author["definition"]

@@ -114,7 +114,7 @@ class Treasury:
             payments=payments,
             messages=messages,
             include_definition=state.definition_before(key.address, last_ball_mci) is None,
-            threshold_size=state.system_vars.threshold_size,
+            threshold_size=state.votes.at(last_ball_mci).threshold_size,
             fee_limit=FeeLimit(math.inf),
         )
         return joint.as_json()

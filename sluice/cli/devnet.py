@@ -33,6 +33,10 @@ def devnet(
     """Run a local ledger on loopback: a hub, an order provider, a faucet and the payment channel agent.
 
     It is kept in memory: when the command ends, the ledger and all that was on it are gone.
+
+    Tests make the hub and the ledger misbehave by private requests on the hub's socket: conflicts, forgeries, lost
+    answers, dying connections, fees that jump, time that passes. `python -m devnet --help` lists them. One of them,
+    devnet/skip_time with agents_only false, stops every honest client until its own clock has caught up.
     """
     if context.invoked_subcommand is not None:
         return

@@ -150,7 +150,7 @@ def test_load_of_a_stale_branch_is_all_that_lies_below_it(clock: Clock) -> None:
     below = [record for known in ledger.state.dag.by_mci[indexes] for record in known]
     assert first in below
     assert branch not in below
-    price = ledger.state.system_vars.careful_fee_per_unit(len(below) + 2)
+    price = ledger.state.votes.at(0).careful_fee_per_unit(len(below) + 2)
     fee = ledger.state.fees.required([branch.hash], last_ball, last_ball.timestamp_s + 1, 0, 10)
     assert fee == price
 
@@ -166,7 +166,7 @@ def test_provider_unit_is_charged_the_load_below_its_best_parent(clock: Clock) -
     assert above.parents == tuple(sorted(branch.hash for branch in branches))
     ledger.settle()
     assert above.actual_tps_fee == charged(ledger, above)
-    assert above.actual_tps_fee < ledger.state.system_vars.fee_per_unit(len(load_below(ledger, above)) + 1)
+    assert above.actual_tps_fee < ledger.state.votes.at(0).fee_per_unit(len(load_below(ledger, above)) + 1)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -184,7 +184,7 @@ def charged(ledger: Ledger, record: UnitRecord) -> int:
     main_chain_unit = ledger.state.dag.main_chain[record.mci or 0]
     last_ball = ledger.state.dag.main_chain[main_chain_unit.last_ball_mci]
     elapsed_s = main_chain_unit.timestamp_s - last_ball.timestamp_s or 1
-    return ledger.state.system_vars.fee_per_unit(len(load_below(ledger, record)) / elapsed_s)
+    return ledger.state.votes.at(0).fee_per_unit(len(load_below(ledger, record)) / elapsed_s)
 
 
 def load_below(ledger: Ledger, charged_unit: UnitRecord) -> set[str]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from devnet.events import LedgerEvent, UnitsProvable
-from devnet.fees import MAX_FEE, SystemVars
 from devnet.ledger import Ledger
 from devnet.proofs import prove
 from devnet.settlement import skiplist_mcis
+from devnet.system_vars import MAX_FEE, SystemVars
 from shared.obyte.composing import Output
 from shared.obyte.hashing import ball_hash
 from shared.obyte.history import prove_history
@@ -94,7 +94,7 @@ def test_time_does_not_go_back(ledger: Ledger) -> None:
 
 
 def test_fees_grow_with_the_load_and_hit_a_ceiling() -> None:
-    busy = SystemVars(("A" * 32,), tps_interval=1)
+    busy = SystemVars(tps_interval=1)
     fees = [busy.careful_fee_per_unit(load) for load in (0, 1, 2, 5, 10)]
     assert fees == sorted(fees)
     assert fees[:3] == [0, 172, 639]
