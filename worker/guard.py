@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from shared.store import instance
 from shared.store import lease as leases
-from worker.mark import Mark
+from shared.store.mark import Mark
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -154,7 +154,7 @@ class Rollback:
 
 
 def _is_later(here: Instance, at_s: int) -> bool:
-    """Whether our books must know what happened then. What is older may be an imported seed's, or is doubted already."""
+    """Whether our books must know what happened then: older may be an imported seed's, or is doubted already."""
     return at_s > max(here.declared_at_s, here.restored_at_s or 0) + CLOCKS_DIFFER_S
 
 

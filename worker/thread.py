@@ -11,9 +11,9 @@ from shared.logs import get_logger
 from shared.obyte.networks import network_named
 from shared.receiving.exposure import exposure_rules
 from shared.store.database import Database, Role
+from shared.store.mark import Mark, mark_file_of
 from worker.errors import ConfigurationError
 from worker.keys import open_wallet_key
-from worker.mark import Mark, mark_file_of
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
 from worker.vault import Circumstances

@@ -12,6 +12,7 @@ from shared.bus import CHANNEL_CHANGED
 from shared.obyte.hub_client import HubClient
 from shared.store import instance
 from shared.store.errors import InstanceMismatchError
+from shared.store.mark import Mark
 from worker.alarms import Alarms
 from worker.channel_reader import ChannelReader
 from worker.commands import Commands
@@ -19,7 +20,6 @@ from worker.definitions import AuthorChecks
 from worker.errors import ConfigurationError
 from worker.exposure import Exposure, ExposurePace
 from worker.hub_session import HubSession
-from worker.mark import Mark
 from worker.pacing import Backoff
 from worker.reading import LedgerReader
 from worker.rollback import Rollback, RollbackPace

@@ -9,7 +9,7 @@ import typer
 from sluice.cli.common import AsJson, print_json, read_settings, run, shown
 
 if TYPE_CHECKING:
-    from sluice.machine.checks import Finding
+    from sluice.machine.findings import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def doctor(as_json: AsJson = False) -> None:
     """Check every dependency and setting, and say what to do about each fault. Exit status 1 if one fails."""
     from shared.settings import SettingsError
-    from sluice.machine.checks import Finding, Verdict
+    from sluice.machine.findings import Finding, Verdict
 
     try:
         findings = run(_examine())

@@ -21,6 +21,7 @@ from sluice.cli.common import (
     read_settings,
     run,
 )
+from sluice.cli.trust import trust_database
 
 if TYPE_CHECKING:
     from shared.obyte.coins import Balance
@@ -36,6 +37,7 @@ def register(app: typer.Typer) -> None:
     commands.command(epilog="Example: sluice wallet init --mnemonic-file seed.txt")(init)
     commands.command(epilog="Example: sluice wallet address")(address)
     commands.command(epilog="Example: sluice wallet balance --json")(balance)
+    commands.command(epilog="Example: sluice wallet trust-database")(trust_database)
     app.add_typer(commands)
 
 

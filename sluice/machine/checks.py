@@ -6,8 +6,6 @@ import asyncio
 import shutil
 import stat
 import sys
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -21,7 +19,9 @@ from shared.obyte.networks import network_named
 from shared.settings import unknown_variables
 from shared.store import instance
 from shared.store.migrations import schema_is_usable
+from sluice.machine.books import check_books
 from sluice.machine.embedded import EmbeddedError, postgres_programs, redis_program
+from sluice.machine.findings import Finding, Verdict
 from sluice.machine.vault import VaultError, open_vault
 
 if TYPE_CHECKING:
@@ -36,24 +36,6 @@ OLDEST_POSTGRES = 14
 LITTLE_DISK = 2_000_000_000  # bytes
 NO_DISK = 200_000_000
 _BOUND_S = 5.0
-
-
-class Verdict(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked: what was found, and what to do about it where something is to be done."""
-
-    check: str
-    verdict: Verdict
-    found: str
-    advice: str = ""
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
@@ -145,6 +127,8 @@ async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding
         yield Finding("watcher", Verdict.FAIL, f"silent {age}: fronts refuse payments", "see the worker's log")
     else:
         yield Finding("watcher", Verdict.OK, f"in step with the ledger {here.watcher_age_s:.0f} s ago")
+    if here is not None:
+        yield await check_books(conn, settings, here)
 
 
 async def _redis(settings: Settings) -> Finding:

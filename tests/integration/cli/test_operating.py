@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -11,9 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from shared.settings import Settings
+from shared.store.mark import Mark, mark_file_of
 from sluice.cli.application import app
 from sluice.home import HomeLock
-from sluice.machine.checks import Verdict, examine
+from sluice.machine.checks import examine
+from sluice.machine.findings import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +196,47 @@ async def test_doctor_sees_the_schema_durability_and_watcher(tmp_path: Path, dat
     assert before["watcher"][0] is Verdict.WARN
     assert following["watcher"][0] is Verdict.OK
     assert silent["watcher"][0] is Verdict.FAIL
+
+
+async def test_doctor_explains_a_restored_database_until_it_is_trusted(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path, database_url=database_url)
+    mark = Mark(mark_file_of(settings.wallet_file), own_address="M" * 32, network="devnet")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO instance (network, own_address, watcher_synced_at, pulse) VALUES ('devnet', %s, now(), 5)",
+            ("M" * 32,),
+        )
+        await mark.keep(5)
+        good = await findings(settings)
+        await mark.keep(6)
+        behind = await findings(settings)
+        connection.execute(
+            "UPDATE instance SET pulse = 7, restored_at = now(), restored_reason = 'old', watcher_synced_at = NULL"
+        )
+        unread = await findings(settings)
+        connection.execute("UPDATE instance SET watcher_synced_at = now()")
+        connection.execute(
+            "INSERT INTO channels (aa_address, own_address, peer_address, asset, timeout_s, version, role,"
+            " unsure_period) VALUES (%s, %s, %s, 'base', 1000, '1.1', 'A', 1)",
+            ("C" * 32, "M" * 32, "P" * 32),
+        )
+        doubted = await findings(settings)
+
+    assert good["records"][0] is Verdict.OK
+    assert [found["records"][0] for found in (behind, unread, doubted)] == [Verdict.FAIL] * 3
+    assert "newer backup" in behind["records"][2]
+    assert "in 1 of the channels" in doubted["records"][1]
+    assert "trust-database" in doubted["records"][2]
+
+    monkeypatch.setenv("SLUICE_DATABASE_URL", database_url)
+    monkeypatch.setenv("SLUICE_HOME", str(tmp_path))
+    assert (await asyncio.to_thread(sluice, "wallet", "trust-database", "--yes")).stdout == (
+        "1 channel is trusted again.\n"
+    )
+    assert (await findings(settings))["records"][:2] == (Verdict.OK, "never restored")
+    assert (await asyncio.to_thread(sluice, "wallet", "trust-database", "--yes")).exit_code == 1
 
 
 async def test_doctor_wants_what_postgres_confirms_to_be_on_disk(tmp_path: Path, database_url: str) -> None:

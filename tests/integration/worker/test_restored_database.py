@@ -19,8 +19,8 @@ from shared.obyte.signed_messages import sign_message
 from shared.store import alarms, instance
 from shared.store.alarms import AlarmKind
 from shared.store.database import Database, Role
+from shared.store.mark import Mark
 from tests.integration.worker.support import BOUND_S, FAST, OWN_KEY, Crash, eventually
-from worker.mark import Mark
 from worker.rollback import RollbackPace
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.store.errors import DatabaseRestoredError
-from worker.mark import Mark, mark_file_of, read_mark
+from shared.store.mark import Mark, mark_file_of, read_mark
 
 if TYPE_CHECKING:
     from pathlib import Path
