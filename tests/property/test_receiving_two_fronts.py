@@ -2,8 +2,8 @@
 
 Waves of packages (new, repeated, held back and sent late, over the limits, of strangers, of other periods) go to two
 fronts at once, while the worker confirms deposits. After every wave, for every channel: payments and credit add up to
-what the peer has signed, the claim proves exactly that, every payment is on record once, and the asset's unconfirmed
-limit holds to the unit.
+what the peer has signed, the claim proves exactly that, every payment is on record once, the asset's unconfirmed limit
+holds to the unit, and so does the limit of what is at risk in a channel, which is ordered closed once before that.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.bus import Bus
-from shared.channels.model import UnconfirmedLimits
+from shared.channels.exposure import ANY_ASSET, ExposureRules, at_risk, is_ripe
+from shared.channels.model import ExposureLimits, UnconfirmedLimits
 from shared.obyte.networks import DEVNET
 from shared.receiving.acceptance import AcceptanceRules, Acceptor
 from shared.receiving.outcomes import Receipt, Refusal
 from shared.receiving.verification import SignedPayment, verify_payment_package
 from shared.store import channels
 from shared.store.database import Database, Role
-from tests.receiving_support import ROOMY, Payer, Worker, administrator, database_of, payer_key
+from tests.receiving_support import Payer, Worker, administrator, database_of, payer_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ CHANNELS = 3
 DEPOSIT = 100
 UNCONFIRMED = 80
 LIMITS = UnconfirmedLimits(max_by_asset=90, max_by_channel=60, min_age_s=0)
+EXPOSURE = ExposureLimits(max_by_channel=110, sweep_above=80, max_own_deposit=0, max_total=10**6)
 _examples = itertools.count(1)
 
 
@@ -90,7 +92,9 @@ class World:
     async def _start(self) -> None:
         self.worker = Worker(await Database.connect(self.url, role=Role.WORKER))
         await self.worker.initialise()
-        rules = AcceptanceRules(self.limits, ROOMY, watcher_max_silence_s=3600, batch_max=5)
+        rules = AcceptanceRules(
+            self.limits, ExposureRules({ANY_ASSET: EXPOSURE}), watcher_max_silence_s=3600, batch_max=5
+        )
         self.databases = [await Database.connect(self.url, role=Role.FRONT) for _ in range(2)]
         self.fronts = [Acceptor(database, rules, Bus(None)) for database in self.databases]
 
@@ -163,6 +167,7 @@ class World:
         async with administrator(self.url) as conn:
             rows = await conn.fetch("SELECT * FROM payments WHERE asset = $1", asset)
             used = await conn.fetchval("SELECT sum(unconfirmed_used) FROM channels WHERE asset = $1", asset)
+            swept = await conn.fetch("SELECT aa_address FROM commands WHERE kind = 'sweep'")
         recorded = {(r["aa_address"], r["period"], r["amount_spent"], r["payment_amount"]): r["id"] for r in rows}
         assert len(recorded) == len(rows)
         assert recorded.keys() == receipts.keys()
@@ -175,6 +180,9 @@ class World:
             paid = sum(row["payment_amount"] for row in rows if row["aa_address"] == channel.aa_address)
             assert paid + channel.credit == channel.spent_by_peer
             assert channel.spent_by_peer <= peer.deposited + LIMITS.max_by_channel
+            assert at_risk(channel) <= EXPOSURE.max_by_channel
+            orders = [row for row in swept if row["aa_address"] == channel.aa_address]
+            assert len(orders) == is_ripe(channel, EXPOSURE)
             assert (channel.claim is None) == (channel.spent_by_peer == 0)
             if channel.claim is not None:
                 proof = verify_payment_package(json.loads(channel.claim), DEVNET)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.store import channels, payments
+from shared.store import channels, exposure, payments
 from tests.integration.store.builders import PEER, address, insert_open, payment
 
 if TYPE_CHECKING:
@@ -63,6 +63,21 @@ async def filled(owner: Connection) -> Connection:
 async def test_channels_are_locked_by_primary_key(filled: Connection) -> None:
     plan = await plan_of(filled, channels._LOCK, [address(1)])
     assert scans(plan, "channels") == {("Index Scan", "channels_pkey")}
+
+
+async def test_what_is_stopped_is_found_without_reading_all_assets(filled: Connection) -> None:
+    await filled.execute("INSERT INTO assets SELECT lpad(n::text, 44, '0') FROM generate_series(1, 5000) n")
+    await filled.execute("VACUUM ANALYZE assets")
+    plan = await plan_of(filled, channels._LOCK, [address(1)])
+    assert scans(plan, "assets") == {("Index Only Scan", "assets_stopped")}
+
+
+async def test_what_is_at_risk_is_measured_along_the_primary_key(filled: Connection) -> None:
+    statement = exposure._MEASURE
+    for place, value in enumerate(("''", "100", "'{1.2}'", "'{base}'", "'{5}'", "5", "100"), start=1):
+        statement = statement.replace(f"${place}", value)
+    plan = json.loads(await filled.fetchval("EXPLAIN (FORMAT JSON) " + statement))
+    assert scans(list(nodes(plan[0]["Plan"])), "channels") == {("Index Scan", "channels_pkey")}
 
 
 async def test_duplicates_are_found_by_primary_key(filled: Connection) -> None:
