@@ -18,7 +18,7 @@ all that passes between them. Amounts are in the smallest unit of the channel's 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -55,12 +55,15 @@ class Close(Order):
     """End the period: `{"unit"}` of the closing when the hub has it, null if there was only auto refill to end."""
 
     kind = "close"
+    period: Annotated[int, Field(ge=1)] | None = None
+    """Nothing but this period is to be ended."""
 
 
 class Sweep(Order):
     """End the period and leave auto refill as it is: `{"unit"}`."""
 
     kind = "sweep"
+    period: Annotated[int, Field(ge=1)] | None = None
 
 
 class Deposit(Order):
@@ -135,13 +138,17 @@ class Open(Order):
 
 
 class Withdraw(Order):
-    """Pay `amount` to `address` from the wallet: `{"unit"}` when the hub has it."""
+    """Pay `amount`, or `"all"` beyond the reserve, to `address` from the wallet: `{"unit"}` when the hub has it.
+
+    An agent is only paid with `to_agent`.
+    """
 
     kind = "withdraw"
     needs_channel = False
     address: Address
-    amount: Amount
+    amount: Amount | Literal["all"]
     asset: Asset = "base"
+    to_agent: bool = False
 
 
 class PublishAgent(Order):

@@ -86,6 +86,7 @@ class RuntimeThread:
             bus=bus,
             spending=Spending(settings.wallet_reserve, settings.max_fee_ratio, settings.max_fee),
             exposure=exposure_rules(settings),
+            channel_timeout_s=settings.default_channel_timeout_s,
             mark=Mark(mark_file_of(settings.wallet_file), own_address=key.address, network=settings.network),
         )
         self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from shared.agent.packages import PaymentSigner
 from shared.bus import CHANNEL_CHANGED
 from shared.obyte.hub_client import HubClient
 from shared.store import instance
@@ -15,12 +17,14 @@ from shared.store.errors import InstanceMismatchError
 from shared.store.mark import Mark
 from worker.alarms import Alarms
 from worker.channel_reader import ChannelReader
-from worker.commands import Commands
+from worker.commands import CommandPace, Commands, OpeningRules, Tools, all_kinds
 from worker.definitions import AuthorChecks
+from worker.depositing import Depositing
 from worker.errors import ConfigurationError
 from worker.exposure import Exposure, ExposurePace
 from worker.hub_session import HubSession
 from worker.pacing import Backoff
+from worker.peers.peers import Peers
 from worker.reading import LedgerReader
 from worker.rollback import Rollback, RollbackPace
 from worker.settlement import Settlement, SettlementPace
@@ -45,6 +49,7 @@ class Pace:
     settlement: SettlementPace = field(default_factory=SettlementPace)
     rollback: RollbackPace = field(default_factory=RollbackPace)
     exposure: ExposurePace = field(default_factory=ExposurePace)
+    commands: CommandPace = field(default_factory=CommandPace)
     hub_retry_first_s: float = 0.5
     hub_retry_longest_s: float = 30.0
     hub_answer_s: float = 30.0
@@ -61,6 +66,8 @@ class Circumstances:
     hub_url: str
     bus: Bus
     exposure: ExposureRules
+    channel_timeout_s: int = 1_000
+    """Timeout of channels that we open, where an order names none."""
     mark: Mark = field(default_factory=Mark)
     """Of the database, kept outside of it."""
     pace: Pace = field(default_factory=Pace)
@@ -68,6 +75,7 @@ class Circumstances:
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
+    random_bytes: Callable[[int], bytes] = secrets.token_bytes
 
 
 class Vault:
@@ -84,7 +92,8 @@ class Vault:
         self.wallet = Wallet(
             guard, self._session, given.key, given.network, given.clock, self.alarms, spending=given.spending
         )
-        self._commands = Commands(guard, given.bus, self._channel_changed)
+        self._peers = Peers(clock=given.clock, random_bytes=given.random_bytes)
+        self._commands = Commands(guard, given.bus, all_kinds(self._tools()), self._channel_changed)
         self._settlement = Settlement(
             guard,
             self._session,
@@ -125,7 +134,7 @@ class Vault:
         await self._rollback.begin()
         await self.alarms.load()
         await self.wallet.load()
-        async with asyncio.TaskGroup() as tasks:
+        async with self._peers, asyncio.TaskGroup() as tasks:
             endless = [
                 tasks.create_task(self._session.run(self._watcher.follow), name="vault-hub"),
                 tasks.create_task(self._watcher.hear_of_new_channels(), name="vault-new-channels"),
@@ -148,6 +157,20 @@ class Vault:
         self._commands.wake()
         self._settlement.wake()
         self._rollback.wake()
+
+    def _tools(self) -> Tools:
+        given = self._given
+        return Tools(
+            guard=self._guard,
+            wallet=self.wallet,
+            peers=self._peers,
+            signer=PaymentSigner(given.key, given.network),
+            depositing=Depositing(given.exposure),
+            opening=OpeningRules(given.key.address, ("1.1",), given.channel_timeout_s, given.random_bytes),
+            monotonic=given.monotonic,
+            jitter=given.jitter,
+            pace=given.pace.commands,
+        )
 
     async def _declare(self) -> None:
         try:

@@ -27,5 +27,7 @@ def check_deposit(channel: Channel, amount: int, *, peer_is_closing: bool = Fals
         raise NotDepositableError("the channel's agent is not confirmed on the ledger yet")
     if channel.is_closing or peer_is_closing:
         raise NotDepositableError("the channel is closing")
+    if channel.is_unsure:
+        raise NotDepositableError("the database was restored: what stands in this period is not surely known")
     if channel.status is Status.OPEN and channel.period_closed_by_me == channel.period:
         raise NotDepositableError("we have ordered the channel closed")
