@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shared.channels.model import Channel, PackageTerms, PeerUnit, Status, UnconfirmedLimits
+from shared.channels.exposure import ExposureRules
+from shared.channels.model import Channel, ExposureLimits, PackageTerms, PeerUnit, Status, UnconfirmedLimits
 from shared.receiving.judging import (
     ChannelAtHand,
     Credited,
@@ -45,13 +46,17 @@ def package(spent: int, payment: int, address: str = "AA", *, period: int = 1, s
     return SignedPayment(PackageTerms(address, period, payment, spent, signer), text=f"{address} {spent} {payment}")
 
 
-def judge(*channels: Channel | ChannelAtHand, accepted_before: set[tuple[str, int, int, int]] | None = None) -> Judge:
+def judge(
+    *channels: Channel | ChannelAtHand,
+    accepted_before: set[tuple[str, int, int, int]] | None = None,
+    exposure: ExposureRules = ROOMY,
+) -> Judge:
     locked = [one if isinstance(one, ChannelAtHand) else ChannelAtHand(one, created_by_me=False) for one in channels]
     return Judge(
         {one.channel.aa_address: one for one in locked},
         accepted_before=accepted_before or set(),
         limits=LIMITS,
-        exposure=ROOMY,
+        exposure=exposure,
         used_of_asset={"base": sum(one.channel.unconfirmed_used for one in locked)},
         now_s=100,
         watcher_silent=False,
@@ -164,3 +169,29 @@ def test_only_what_the_record_covers_can_be_a_duplicate() -> None:
     assert not may_be_duplicate(state, package(100, 1, period=2, signer=STRANGER).terms)
     closed = replace(state, status=Status.CLOSED, spent_by_peer=0, deposited_by_peer=0)
     assert may_be_duplicate(closed, package(100, 1, period=2).terms)
+
+
+def test_channels_are_named_that_become_ripe_to_be_closed_by_a_batch() -> None:
+    limits = ExposureLimits(max_by_channel=1000, sweep_above=500, max_own_deposit=0, max_total=1000)
+    ripe_before = channel("CC", spent_by_peer=500, claim="old")
+    court = judge(channel(), channel("BB"), ripe_before, exposure=ExposureRules({"base": limits}))
+    court.judge(package(499, 499), None)
+    court.judge(package(499, 499, "BB"), None)
+    court.judge(package(600, 100, "CC"), None)
+    assert court.ripened() == []
+    court.judge(package(500, 1, "BB"), None)
+    assert court.ripened() == [("BB", 1)]
+
+
+def test_packages_of_one_batch_do_not_exceed_the_limit_of_their_channel_together() -> None:
+    limits = ExposureLimits(max_by_channel=100, sweep_above=100, max_own_deposit=0, max_total=1000)
+    court = judge(channel(), exposure=ExposureRules({"base": limits}))
+    assert isinstance(court.judge(package(60, 60), None), Credited)
+    assert code(court.judge(package(110, 50), None)) == "exposure_limit"
+    assert isinstance(court.judge(package(100, 40), None), Credited)
+
+
+def test_nothing_is_added_to_a_stopped_asset() -> None:
+    court = judge(ChannelAtHand(channel(), created_by_me=False, asset_is_stopped=True))
+    assert code(court.judge(package(1, 1), None)) == "exposure_limit"
+    assert court.payments == {}
