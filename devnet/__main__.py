@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from devnet.private_commands import PRIVATE_COMMANDS
 from devnet.server import DEFAULT_PORT, Devnet
+from shared.obyte.agents import PUBLISHABLE_VERSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,9 @@ def main(arguments: list[str] | None = None) -> int:
         seed=options.seed.encode() if options.seed else None,
         tps_interval=options.tps_interval,
     )
+    for version in options.publish_agent:
+        devnet.ledger.treasury.publish(version)
+    devnet.ledger.settle()
     return asyncio.run(_run(devnet, options.hubs))
 
 
@@ -82,6 +86,14 @@ def _parser() -> argparse.ArgumentParser:
         "--hubs", type=_hubs, default=1, help="hubs of the one ledger, on ports from --port on (default %(default)s)"
     )
     parser.add_argument("--seed", help="any text, to get the same keys each time")
+    parser.add_argument(
+        "--publish-agent",
+        action="append",
+        default=[],
+        choices=sorted(PUBLISHABLE_VERSIONS),
+        metavar="VERSION",
+        help="publish a channels agent besides 1.1 at the start; may be repeated (%(choices)s)",
+    )
     parser.add_argument(
         "--tps-interval",
         type=_rate,

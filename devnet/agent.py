@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 from devnet.formula import (
     FormulaError,
@@ -59,6 +59,16 @@ class ChannelParams:
     asset: str
     timeout_s: int
     version: str = "1.1"
+
+    @classmethod
+    def of_base_agent(cls, address: str, version: str) -> Self:
+        """Describe a base agent itself: it has no parameters, and so no parties."""
+        return cls(address, "", "", BASE, 0, version)
+
+    @property
+    def is_base_agent(self) -> bool:
+        """Whether this is no channel but the agent that channels are instances of."""
+        return not self.address_a
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +177,9 @@ def trigger(
     """Execute one trigger; network fees are the caller's business."""
     if event.outputs.get(BASE, 0) < BOUNCE_FEE_BYTES:
         return Response(state, (), "received bytes are not enough to cover bounce fees")
+    if params.is_base_agent:
+        place = [{"type": "aa", "aa": params.address, "xpath": "/init"}]
+        return bounce(state, event, {"message": "booleans cannot be compared with other types", "trace": place})
     return _Execution(state, params, event, verify, is_agent).run()
 
 

@@ -92,7 +92,7 @@ def _decide(
     for asset, amount in event.outputs.items():
         received[asset] = received.get(asset, 0) + amount
     verify = package_verifier(state.network, state.definition_at_unit)
-    response = trigger(agent.state, agent.params, event, verify)
+    response = trigger(agent.state, agent.params, event, verify, state.agents.__contains__)
     error = response.error
     if is_second and isinstance(error, dict | None):
         error = "a second primary trigger from the same unit is not allowed"
@@ -141,7 +141,8 @@ def _refuse_secondary_triggers(state: LedgerState, agent: Agent, messages: tuple
     for message in messages:
         for output in getattr(message, "outputs", ()):
             if output.address in state.agents and output.address != agent.params.address:
-                raise CannotSendError("an agent that pays another agent is beyond this ledger")
+                # Agents here take nothing from other agents, and what one agent refuses fails the other one's answer.
+                raise CannotSendError("one of secondary AAs bounced with error: ")
 
 
 def _balances_after(received: dict[str, int], address: str, sent: ResponseUnit | None) -> dict[str, int]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from devnet.dag import Sequence
 
 MAX_FEED_CHARACTERS = 64
+_VERSIONS = {address: version for version, address in CHANNELS_BASE_AA.items()}
 _MESSAGE_FIELDS = frozenset({"app", "payload_hash", "payload_location", "payload"})
 _ONCE = frozenset({"asset", "data_feed", "profile"})
 _PLAIN_ASSET = {
@@ -45,6 +46,8 @@ def check_messages(around: Surroundings) -> Sequence:
         seen.add(app)
         if app == "payment":
             payments.check(message["payload"])
+        elif app == "definition":
+            _check_definition(message["payload"], around)
         elif app in _CHECKS:
             _CHECKS[app](message["payload"])
         else:
@@ -54,8 +57,8 @@ def check_messages(around: Surroundings) -> Sequence:
     return payments.sequence
 
 
-def check_agent_definition(payload: Any) -> ChannelParams | None:
-    """Read a published agent: the parameters of a channel, or None for the channels agent itself.
+def read_agent_definition(payload: Any) -> ChannelParams:
+    """Read a published agent: a channel, or a channels agent itself.
 
     Raises RejectedError: other agents cannot be run here.
     """
@@ -68,20 +71,20 @@ def check_agent_definition(payload: Any) -> ChannelParams | None:
         raise RejectedError("bad definition") from None
     if payload["address"] != address:
         raise RejectedError("definition doesn't match the chash")
-    if address in CHANNELS_BASE_AA.values():
-        return None
+    if address in _VERSIONS:
+        return ChannelParams.of_base_agent(address, _VERSIONS[address])
     if not (
         isinstance(definition, list)
         and definition[0] == "autonomous agent"
         and isinstance(definition[1], dict)
         and definition[1].keys() == {"base_aa", "params"}
-        and definition[1]["base_aa"] in CHANNELS_BASE_AA.values()
+        and definition[1]["base_aa"] in _VERSIONS
     ):
-        raise RejectedError("this ledger runs the channels agent only: base AA not found")
-    return _read_channel_params(address, definition[1]["params"])
+        raise RejectedError("this ledger runs the channels agents only: base AA not found")
+    return _read_channel_params(address, definition[1]["params"], _VERSIONS[definition[1]["base_aa"]])
 
 
-def _read_channel_params(address: str, params: Any) -> ChannelParams:
+def _read_channel_params(address: str, params: Any, version: str) -> ChannelParams:
     if not isinstance(params, dict) or params.keys() - {"salt"} != {"addressA", "addressB", "asset", "timeout"}:
         raise RejectedError("this ledger knows channels with addressA, addressB, asset, timeout and salt only")
     asset, timeout_s = params["asset"], params["timeout"]
@@ -91,7 +94,7 @@ def _read_channel_params(address: str, params: Any) -> ChannelParams:
         raise RejectedError("asset of a channel must be base or a unit hash")
     if type(timeout_s) is not int:
         raise RejectedError("timeout of a channel must be an integer")
-    return ChannelParams(address, params["addressA"], params["addressB"], asset, timeout_s)
+    return ChannelParams(address, params["addressA"], params["addressB"], asset, timeout_s, version)
 
 
 def _check_asset(payload: Any) -> None:
@@ -125,15 +128,19 @@ def _check_text(payload: Any) -> None:
         raise RejectedError("payload must be string")
 
 
-def _check_definition(payload: Any) -> None:
-    check_agent_definition(payload)
+def _check_definition(payload: Any, around: Surroundings) -> None:
+    params = read_agent_definition(payload)
+    if params.is_base_agent:
+        return
+    base = around.state.agents.get(CHANNELS_BASE_AA[params.version])
+    if base is None or base.defined_mci > around.last_ball_mci:
+        raise RejectedError("base AA not found")
 
 
 _CHECKS: dict[str, Callable[[Any], None]] = {
     "asset": _check_asset,
     "data": _check_data,
     "data_feed": _check_data_feed,
-    "definition": _check_definition,
     "profile": _check_data,
     "text": _check_text,
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from devnet.agent import BASE
 from devnet.controls import CONTROLS
 from devnet.request_fields import QueryError, is_amount, object_of
+from shared.obyte.agents import PUBLISHABLE_VERSIONS
 from shared.obyte.units import MAX_AMOUNT
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ def issue(hub: Hub, params: Any) -> JsonValue:
     return {"asset": hub.ledger.treasury.issue(cap)}
 
 
+def publish_agent(hub: Hub, params: Any) -> JsonValue:
+    """`{version}` -> `{unit}`: publish a channels agent of ours, which the first unit of the ledger does not."""
+    version = object_of(params, "no params in devnet/publish_agent").get("version")
+    if version not in PUBLISHABLE_VERSIONS:
+        raise QueryError(f"version must be one of {', '.join(sorted(PUBLISHABLE_VERSIONS))}")
+    return {"unit": hub.ledger.treasury.publish(str(version)).hash}
+
+
 def skip_time(hub: Hub, params: Any) -> JsonValue:
     """`{seconds, agents_only?}` -> `{now, agents_now}`: let time pass at once, for agents alone unless told otherwise.
 
@@ -66,6 +75,7 @@ def stabilise(hub: Hub, _params: Any) -> JsonValue:
 PRIVATE_COMMANDS: dict[str, PrivateCommand] = {
     "devnet/fund": fund,
     "devnet/issue": issue,
+    "devnet/publish_agent": publish_agent,
     "devnet/skip_time": skip_time,
     "devnet/stabilise": stabilise,
     **CONTROLS,

@@ -118,10 +118,7 @@ def get_parents(ledger: Ledger, params: Any) -> JsonValue:
 
 
 def get_definition(ledger: Ledger, params: Any) -> JsonValue:
-    """Return the definition of an address or agent, also one that is not stable yet; null when unknown.
-
-    Unknown, unlike on the real network, is that of the base agent: here it is in no unit but part of the ledger.
-    """
+    """Return the definition of an address or agent, also one that is not stable yet; null when unknown."""
     address, state = address_of(params), ledger.state
     agent = state.agents.get(address)
     if agent is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from devnet.outputs import outputs_of
-from devnet.payloads import check_agent_definition
+from devnet.payloads import read_agent_definition
 from devnet.state import Agent, Asset, LedgerState
 from shared.obyte.hashing import ball_hash
 
@@ -88,8 +88,8 @@ def _publish(state: LedgerState, record: UnitRecord, mci: int) -> None:
 
 
 def _publish_agent(state: LedgerState, unit_hash: str, payload: dict[str, Any], mci: int) -> None:
-    params = check_agent_definition(payload)
-    if params is not None and params.address not in state.agents:
+    params = read_agent_definition(payload)
+    if params.address not in state.agents:
         agent = Agent(params, payload["definition"], unit_hash, mci)
         # What was paid before there was an agent triggered nothing, but belongs to it.
         for output in state.outputs.unspent(params.address):

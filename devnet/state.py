@@ -10,7 +10,6 @@ from devnet.dag import Dag, UnitRecord
 from devnet.fees import TpsFees
 from devnet.outputs import OutputTable, outputs_of
 from shared.obyte.addresses import is_agent_definition
-from shared.obyte.agents import CHANNELS_BASE_AA
 from shared.obyte.errors import SignedMessageError
 
 if TYPE_CHECKING:
@@ -120,9 +119,8 @@ class LedgerState:
         return self.last_stable().last_ball_mci
 
     def is_known_agent(self, address: str) -> bool:
-        """Whether an address is an agent's, stable or only announced; the channels agent itself always is."""
-        is_base = address in CHANNELS_BASE_AA.values()
-        return is_base or address in self.agents or is_agent_definition(self.known_definitions.get(address))
+        """Whether an address is an agent's, stable or only announced."""
+        return address in self.agents or is_agent_definition(self.known_definitions.get(address))
 
     def definition_before(self, address: str, last_ball_mci: int) -> JsonValue:
         """Return the definition an address had disclosed by a stable point of the main chain, None if none."""

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Protocol
 
 from devnet.parents import ParentsOffer, offer_parents
+from shared.obyte.agents import publication_message
 from shared.obyte.coins import BASE, Coin
 from shared.obyte.composing import Output, Parents, compose
 from shared.obyte.selection import FeeLimit
@@ -71,6 +72,10 @@ class Treasury:
         self._ledger.settle()
         self._issue_all(asset, cap)
         return asset
+
+    def publish(self, version: str) -> UnitRecord:
+        """Publish one of our own channels agents, as a wallet does. Raises `AddressError` for others."""
+        return self._send([], [publication_message(version)])
 
     def provider_unit(self, provider: KeyPair, offer: ParentsOffer) -> JsonValue:
         """Compose the order provider's next unit: it pays itself and tells the time, as providers do."""

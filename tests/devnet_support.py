@@ -129,13 +129,16 @@ class TestChannel:
     asset: str = BASE
     timeout_s: int = 1000
     salt: str = "salt"
+    version: str = "1.1"
 
     @property
     def address(self) -> str:
-        return channel_address(self.a.address, self.b.address, self.asset, self.timeout_s, self.salt)
+        return channel_address(self.a.address, self.b.address, self.asset, self.timeout_s, self.salt, self.version)
 
     def open_unit(self, amount: int) -> dict[str, Any]:
-        definition = channel_definition(self.a.address, self.b.address, self.asset, self.timeout_s, self.salt)
+        definition = channel_definition(
+            self.a.address, self.b.address, self.asset, self.timeout_s, self.salt, self.version
+        )
         outputs = [Output(self.address, amount, self.asset)]
         if self.asset != BASE:
             outputs.append(Output(self.address, 10_000))
