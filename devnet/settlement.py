@@ -57,9 +57,7 @@ def _decide(state: LedgerState, record: UnitRecord) -> None:
         _void(state, record)
     else:
         record.sequence = "good"
-    for author in record.authors:
-        if all(unit.sequence == "good" for unit in state.live_units_by_author[author]):
-            state.disputed_authors.discard(author)
+        state.end_disputes(record)
 
 
 def _unrelated(state: LedgerState, left: UnitRecord, right: UnitRecord) -> bool:

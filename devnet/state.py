@@ -103,6 +103,13 @@ class LedgerState:
         self.outputs.void(record.hash, record.unit)
         for author in record.authors:
             self.live_units_by_author[author].remove(record)
+        self.end_disputes(record)
+
+    def end_disputes(self, record: UnitRecord) -> None:
+        """Strike off authors of a unit who have none in conflict any more."""
+        for author in record.authors:
+            if all(unit.sequence == "good" for unit in self.live_units_by_author[author]):
+                self.disputed_authors.discard(author)
 
     def remember(self, response: AgentResponse) -> None:
         """Keep what came of a trigger for those who ask later."""
