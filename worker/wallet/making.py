@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _TYPICAL = Fees(headers=400, payload=400, oversize=0, tps=0)
 """Of a unit for a channel."""
+MOST_AA_RESPONSES = 10
 _TRY_ON = frozenset({"not_enough_funds", "reserve_needed"})
 
 
@@ -113,7 +114,8 @@ class Maker:
             from_addresses=[self._key.address],
             output_addresses=sorted(payees),
             now_s=self._clock(),
-            max_aa_responses=order.max_aa_responses,
+            # A unit that names no number is charged for the most there can be; a hub that is told none charges nothing.
+            max_aa_responses=MOST_AA_RESPONSES if order.max_aa_responses is None else order.max_aa_responses,
             last_seen_mci=self._last_ball_mci,
         )
         self._last_ball_mci = parents.last_ball_mci
