@@ -1,13 +1,24 @@
-"""The worker's standing connection to its hub: made again whenever it ends, for as long as the lease is held."""
+"""The worker's standing connection to the ledger: one hub after the other, for as long as the lease is held.
+
+    connect ── order providers, system variables, time ── follow ── it fails ─▶ the next hub at once
+       ▲                                                     │       all failed ─▶ a pause, growing, with jitter
+       └── a preferred hub is back: the watcher lets go at the end of its round
+
+A hub that lies or withholds is named in an alarm and comes last for a while. What is trusted instead of hubs is kept
+apart from them: the pinned order providers and the ledger's time.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from shared.logs import get_logger
 from shared.obyte.errors import HistoryProofError, HubError
-from shared.obyte.hub_errors import HubAnswerError, HubClosedError
+from shared.obyte.hub_errors import HubAnswerError, HubClosedError, HubRequestError
+from shared.obyte.system_variables import INITIAL_THRESHOLD_SIZE, SystemVariables, read_system_variables
+from shared.store.alarms import AlarmKind
 from worker.errors import WithholdingHubError
 
 if TYPE_CHECKING:
@@ -15,30 +26,97 @@ if TYPE_CHECKING:
 
     from shared.obyte.hub_client import HubClient
     from shared.obyte.networks import Network
+    from shared.obyte.serialization import JsonValue
+    from worker.alarms import Alarms
+    from worker.hub_choice import HubChoice
     from worker.pacing import Backoff
+    from worker.proving import Prover
 
 logger = get_logger(__name__)
 
+_HubFailure: TypeAlias = HubError | HistoryProofError | WithholdingHubError
+_UNUSABLE = frozenset({"upgrade_required", "wrong_network", "bad_version", "insecure_url"})
+"""No connection to such a hub will be better than this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPace:
+    """How patient the session is, in seconds."""
+
+    retry_first_s: float = 0.5
+    """The first pause after every hub has failed."""
+    retry_longest_s: float = 30.0
+    answer_s: float = 30.0
+    """How long one answer may take."""
+    set_aside_s: float = 900.0
+    """How long a hub that lied comes after the others."""
+    prefer_s: float = 300.0
+    """How often a hub listed before the one in use is tried."""
+    away_s: float = 100.0
+    """Out of step with the ledger for longer than this is a reason for alarm."""
+    slack_s: float = 60.0
+    """By how much honest hubs may differ in what they know of the ledger."""
+    compare_s: float = 60.0
+    """How often the ledger's time is proven and the system variables are asked for, whatever the hub announces."""
+
 
 class HubSession:
-    """One connection after the other, and the pinned list of order providers that proofs are checked by.
+    """One connection after the other. `make_client` makes one to a hub's URL; `monotonic` gives seconds."""
 
-    The first hub's list is kept for the life of the session: a hub that later names others cannot talk us into them.
-    """
-
-    def __init__(self, make_client: Callable[[], HubClient], network: Network, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        choice: HubChoice,
+        make_client: Callable[[str], HubClient],
+        prover: Prover,
+        alarms: Alarms,
+        *,
+        own_address: str,
+        backoff: Backoff,
+        monotonic: Callable[[], float],
+        pace: SessionPace,
+    ) -> None:
+        self._choice = choice
         self._make_client = make_client
-        self._network = network
+        self.prover = prover
+        self._alarms = alarms
+        self._own_address = own_address
         self._backoff = backoff
+        self._monotonic = monotonic
+        self._pace = pace
         self._client: HubClient | None = None
-        self._order_providers: tuple[str, ...] | None = None
+        self._better: HubClient | None = None
+        self._variables: SystemVariables | None = None
+        self._in_step_at_s = monotonic()
+        self._compare_due_s = 0.0
+        self._providers = prover.providers
 
     @property
     def order_providers(self) -> tuple[str, ...]:
-        """The pinned list. Only known once a connection was made."""
-        if self._order_providers is None:
-            raise HubClosedError("not_connected", "the order providers are not known yet")
-        return self._order_providers
+        """The pinned list, by which proofs are checked. Raises HubClosedError before the first connection ever."""
+        return self._providers.pinned
+
+    @property
+    def network(self) -> Network:
+        """The network with as many order providers as are pinned."""
+        return self._providers.network
+
+    @property
+    def op_list(self) -> tuple[str, ...]:
+        """The order providers in force as the hub tells them, for requests about new units; else the pinned ones."""
+        return self.order_providers if self._variables is None else self._variables.order_providers()
+
+    @property
+    def system_variables(self) -> SystemVariables | None:
+        """What the network has voted on as the hub tells it, None before the first connection of this term."""
+        return self._variables
+
+    def threshold_size(self, mci: int | None = None) -> int:
+        """Return the size in bytes above which a unit on the last ball with this index pays the oversize fee."""
+        return INITIAL_THRESHOLD_SIZE if self._variables is None else self._variables.threshold_size(mci)
+
+    def now_s(self) -> float:
+        """Return the time on the ledger: our own clock's, corrected where it is known to be wrong."""
+        return self.prover.clock.now_s()
 
     @property
     def client(self) -> HubClient:
@@ -48,40 +126,154 @@ class HubSession:
         return self._client
 
     def in_step(self, client: HubClient) -> None:
-        """Note that the ledger was read through this connection: it may be used to post units."""
+        """Note that the ledger was read through this connection: it may be used to post units.
+
+        Raises HubClosedError `better_hub` when a preferred hub is waiting to be used instead.
+        """
         if self._client is not client:
             logger.info("hub_in_step", hub=client.url)
+            self._alarms.clear(AlarmKind.HUB_LIES, client.url)
         self._client = client
+        self._in_step_at_s = self._monotonic()
+        self._alarms.clear(AlarmKind.HUB_AWAY)
         self._backoff.reset()
+        self._choice.works()
+        if self._better is not None:
+            raise HubClosedError("better_hub", f"{self._better.url} is back, which is preferred")
+
+    def told_system_variables(self, hub: str, body: JsonValue) -> None:
+        """Note what a hub says unasked. Raises HubAnswerError."""
+        self._learn_variables(hub, read_system_variables(body))
 
     async def run(self, follow: Callable[[HubClient], Awaitable[None]]) -> None:
         """Connect and let `follow` live on the connection until it raises a hub's error; then again, forever.
 
         Raises whatever else `follow` raises.
         """
-        while True:
-            client = self._make_client()
-            try:
-                await client.connect()
-                await self._pin_order_providers(client)
-                logger.info("hub_connected", hub=client.url)
-                await follow(client)
-            except (HubError, HistoryProofError, WithholdingHubError) as error:
-                pause_s = self._backoff.pause_s()
-                logger.warning(
-                    "hub_lost", hub=client.url, code=error.code, reason=str(error), retry_in_s=round(pause_s, 2)
-                )
-            finally:
-                self._client = None
-                await client.close()
-            await asyncio.sleep(pause_s)
+        self._forget_other_hubs()
+        try:
+            while True:
+                client = self._better or self._next_client()
+                self._better = None
+                if client is None:
+                    pause_s = self._backoff.pause_s()
+                    logger.warning("hubs_all_failed", retry_in_s=round(pause_s, 2))
+                    await asyncio.sleep(pause_s)
+                else:
+                    await self._live_on(client, follow)
+        finally:
+            if self._better is not None:
+                await self._better.close()
 
-    async def _pin_order_providers(self, client: HubClient) -> None:
+    async def _live_on(self, client: HubClient, follow: Callable[[HubClient], Awaitable[None]]) -> None:
+        searching = asyncio.create_task(self._look_for_better(client.url), name="hub-search")
+        try:
+            if not client.is_open:
+                await client.connect()
+            await self._greet(client)
+            logger.info("hub_connected", hub=client.url)
+            await follow(client)
+        except (HubError, HistoryProofError, WithholdingHubError) as error:
+            self._failed(client.url, error)
+        finally:
+            self._client = None
+            searching.cancel()
+            await asyncio.gather(searching, return_exceptions=True)
+            await client.close()
+
+    async def compare(self, client: HubClient) -> None:
+        """Compare clocks and order providers with the hub's now and then. Raises HubError."""
+        if self._monotonic() >= self._compare_due_s:
+            await self._ask_about_network(client)
+
+    async def watch_silence(self) -> None:
+        """Raise the alarm when nothing was in step with the ledger for too long. Runs forever."""
+        while True:
+            silent_s = self._monotonic() - self._in_step_at_s
+            if silent_s >= self._pace.away_s:
+                self._alarms.raise_(AlarmKind.HUB_AWAY, hubs=",".join(self._choice.urls))
+            await asyncio.sleep(max(self._pace.away_s - silent_s, self._pace.away_s / 4))
+
+    def _next_client(self) -> HubClient | None:
+        url = self._choice.next()
+        return None if url is None else self._make_client(url)
+
+    def _failed(self, url: str, error: _HubFailure) -> None:
+        if error.code == "better_hub":
+            logger.info("hub_left", hub=url, reason=str(error))
+            return
+        is_lie = isinstance(error, HistoryProofError | WithholdingHubError | HubAnswerError)
+        logger.warning("hub_lost", hub=url, code=error.code, reason=str(error))
+        if is_lie:
+            self._alarms.raise_(AlarmKind.HUB_LIES, url, reason=error.code, detail=str(error))
+        if error.code == "upgrade_required":
+            self._alarms.raise_(AlarmKind.HUB_UPGRADE_REQUIRED, url)
+        self._choice.failed(url, set_aside_s=self._pace.set_aside_s if is_lie or error.code in _UNUSABLE else 0.0)
+
+    async def _greet(self, client: HubClient) -> None:
+        """Ask what has to be known of a hub before its histories are. Raises HubError."""
+        self._alarms.clear(AlarmKind.HUB_UPGRADE_REQUIRED, client.url)
+        self.prover.clock.another_hub()
         named = await client.get_witnesses()
-        if self._order_providers is None:
-            if len(named) != self._network.order_provider_count:
-                rule = f"{self._network.name} has {self._network.order_provider_count} order providers"
-                raise HubAnswerError("get_witnesses", rule)
-            self._order_providers = named
-        elif named != self._order_providers:
-            logger.warning("order_providers_differ", hub=client.url, named=named, pinned=self._order_providers)
+        self._providers.check_count(named)
+        if self._providers.is_pinned:
+            self._providers.compare(named, client.url)
+        else:
+            others = {url: said for url in self._choice.urls if url != client.url and (said := await self._ask(url))}
+            await self._providers.trust_first(named, client.url, others)
+        await self._ask_about_network(client)
+
+    async def _ask(self, url: str) -> tuple[str, ...]:
+        """Return the order providers that another hub names, none if it cannot be asked."""
+        client = self._make_client(url)
+        try:
+            await client.connect()
+            return await client.get_witnesses()
+        except HubError as error:
+            logger.warning("hub_not_asked", hub=url, code=error.code, reason=str(error))
+            return ()
+        finally:
+            await client.close()
+
+    async def _ask_about_network(self, client: HubClient) -> None:
+        self._compare_due_s = self._monotonic() + self._pace.compare_s
+        self._learn_variables(client.url, await client.get_system_variables())
+        try:
+            time_s, last_ball_unit = await client.get_time(witnesses=self.op_list, address=self._own_address)
+        except HubRequestError as error:
+            # It is the hub's word, and no more: without it our own clock is believed.
+            logger.warning("ledger_time_not_told", hub=client.url, code=error.code, reason=str(error))
+            return
+        # Whatever there is to tell about us: a hub that is alive can prove its newest stable unit, and when that was.
+        history = await self.prover.history(client, asked=[last_ball_unit])
+        if not history.units:
+            raise WithholdingHubError("the hub does not tell of the last ball that it offers")
+        self.prover.clock.told(time_s)
+
+    def _forget_other_hubs(self) -> None:
+        """Take down alarms about hubs that are no longer in the settings."""
+        for kind in (AlarmKind.HUB_LIES, AlarmKind.HUB_UPGRADE_REQUIRED, AlarmKind.ORDER_PROVIDERS_DIFFER):
+            for subject in self._alarms.subjects(kind):
+                if subject.startswith("ws") and subject.partition(" ")[0] not in self._choice.urls:
+                    self._alarms.clear(kind, subject)
+
+    def _learn_variables(self, hub: str, variables: SystemVariables) -> None:
+        self._variables = variables
+        self._providers.compare(variables.order_providers(), f"{hub} (votes)")
+
+    async def _look_for_better(self, url: str) -> None:
+        """Connect to a hub that is preferred to this one as soon as there is one."""
+        while self._better is None and self._choice.urls[0] != url:
+            await asyncio.sleep(self._pace.prefer_s)
+            for other in self._choice.better_than(url):
+                client = self._make_client(other)
+                try:
+                    await client.connect()
+                    await client.get_system_variables()
+                    self._better = client
+                    break
+                except HubError as error:
+                    logger.info("hub_not_back", hub=other, code=error.code)
+                finally:
+                    if self._better is not client:
+                        await client.close()

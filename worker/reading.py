@@ -1,46 +1,39 @@
 """Reading the ledger through a hub that is not trusted: ask, prove, and put what is proven into the database.
 
-How far back a channel is asked for is its own affair: nothing another channel has seen makes its past shorter, and a
-gap in its events makes it read from the beginning. These bounds come from the hub and are not proven, so they end
-with the connection.
+How far back an address is asked for is its own affair (`bounds`), and a gap in a channel's events makes it read from
+the beginning. What is too much for one answer is read in parts (`big_histories`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from typing import TYPE_CHECKING
 
 from shared.logs import get_logger
-from shared.obyte.history import ProvenHistory, prove_history
-from shared.obyte.hub_errors import HubRequestError
+from shared.obyte.hub_errors import HubClosedError, HubRequestError
 from shared.obyte.hub_requests import MAX_HISTORY_ITEMS
 from shared.store import channels, journal, ledger_events, peer_units
+from shared.store.alarms import AlarmKind
+from worker.big_histories import BigHistories, is_too_large
+from worker.bounds import Batch, Bounds
 from worker.channel_reader import Answer, Outcome
 from worker.errors import WithholdingHubError
 from worker.news import news_by_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from shared.obyte.history import ProvenHistory
     from shared.obyte.hub_client import HubClient
-    from shared.obyte.networks import Network
     from shared.store.journal import Entry
+    from worker.alarms import Alarms
     from worker.channel_reader import ChannelReader
     from worker.guard import Guard
-    from worker.hub_session import HubSession
+    from worker.proving import Prover
     from worker.rollback import Rollback
     from worker.wallet import Wallet
 
 logger = get_logger(__name__)
-
-MAX_PROOF_AGE_S = 600
-"""On the public networks units arrive all the time: a proof that ends earlier is an old one, served again."""
-FIRST_BATCH = 200
-"""Addresses in one request while their whole history is asked for; an answer may have 2 000 units."""
-BATCH = 1_000
-"""Addresses in one request for what is new."""
-_TOO_LARGE = "history is too large"
 
 
 class LedgerReader:
@@ -49,101 +42,116 @@ class LedgerReader:
     def __init__(
         self,
         guard: Guard,
-        session: HubSession,
+        prover: Prover,
         wallet: Wallet,
         channel_reader: ChannelReader,
         rollback: Rollback,
-        network: Network,
-        clock: Callable[[], float],
+        alarms: Alarms,
     ) -> None:
         self._guard = guard
-        self._session = session
+        self._prover = prover
         self._wallet = wallet
         self._channels = channel_reader
         self._rollback = rollback
-        self._network = network
-        self._clock = clock
-        self._bounds: dict[str, int] = {}
+        self._alarms = alarms
+        self._big = BigHistories(guard, prover, wallet, channel_reader, alarms)
+        self._bounds = Bounds()
+        self._own_bound: int | None = None
+        self._too_large: dict[str, int] = {}
 
     def start_over(self) -> None:
         """Forget how far was read: a new connection, maybe to another hub."""
-        self._bounds.clear()
+        self._bounds.start_over()
+        self._own_bound = None
+
+    def read_whole(self, aa_address: str) -> None:
+        """Read this channel from its beginning the next time."""
+        self._bounds.forget(aa_address)
 
     async def read(self, client: HubClient, addresses: Iterable[str]) -> None:
         """Read what is new of our own address and of these channels.
 
         Raises HubError, HistoryProofError, WithholdingHubError, and StoreError when the database or the lease is gone.
         """
+        # What is on its way is listed before the journal is read: a unit made meanwhile is in neither list.
+        on_their_way = self._wallet.coins.unstable_units()
         async with self._guard.reading() as conn:
             ours = await journal.unfinished(conn)
-        await self._read_own(client, ours)
+        await self._read_own(client, ours, on_their_way)
         # Whatever the hub announces, the fate of our own units is asked for until it is known.
-        ours_to = {entry.aa_address for entry in ours if entry.aa_address is not None}
-        for batch, min_mci in self._batches(ours_to.union(addresses)):
-            await self._read_batch(client, batch, min_mci, ours)
+        wanted = {entry.aa_address for entry in ours if entry.aa_address is not None}.union(addresses)
+        async with self._guard.reading() as conn:
+            self._bounds.begin_at(await ledger_events.last_of(conn, self._bounds.unknown(wanted)))
+        for batch in self._bounds.batches(wanted):
+            await self._read_batch(client, batch, ours)
 
-    async def _read_own(self, client: HubClient, ours: Sequence[Entry]) -> None:
+    async def _read_own(self, client: HubClient, ours: Sequence[Entry], on_their_way: Sequence[str]) -> None:
         """Read the wallet's own history from its last stable unit on.
 
         That unit is in every answer, so every round has a proof in it: a hub that says nothing is not taken for one
-        that has nothing to say.
+        that has nothing to say. Units on their way are asked for by their hashes: of one that lost to another, or
+        vanished, nothing is told any more.
         """
-        bound = self._wallet.coins.last_stable_mci()
-        asked = [entry.unit for entry in ours][:MAX_HISTORY_ITEMS]
-        try:
-            history = await self._prove(client, [self._wallet.address], asked, bound or None)
-        except HubRequestError as error:
-            if _TOO_LARGE not in error.hub_text:
-                raise
-            logger.error("history_too_large", address=self._wallet.address, min_mci=bound)  # noqa: TRY400 - says it all
+        wallet = self._wallet
+        bound = wallet.coins.last_stable_mci() if self._own_bound is None else self._own_bound
+        ours_asked = [entry.unit for entry in ours]
+        asked = list(dict.fromkeys([*ours_asked, *on_their_way]))[:MAX_HISTORY_ITEMS]
+        history = await self._ask_own(client, asked, bound)
+        if bound and history is not None and not self._repeats_own(history):
+            # The index of the last unit was a hub's word: this one may be right.
+            logger.warning("own_history_read_again", min_mci=bound)
+            history = await self._ask_own(client, asked, 0)
+            if history is not None and not self._repeats_own(history):
+                raise WithholdingHubError("the hub does not tell of our own last unit")
+            known = [unit.mci_hint for unit in history.units if unit.is_stable] if history is not None else []
+            self._own_bound = max((mci for mci in known if mci is not None), default=0)
+        if history is None:
+            await self._big.read_own(client)
             return
-        if bound and not history.units:
-            raise WithholdingHubError("the hub does not tell of our own last unit")
-        self._wallet.heard(asked=asked, told=[unit.unit_hash for unit in history.units])
+        told = {unit.unit_hash for unit in history.units}
+        wallet.heard(asked=[unit for unit in ours_asked if unit in asked], told=told)
+        await self._learn_own(history)
+        vanished = set(asked) - told - set(ours_asked)
+        if vanished := {unit for unit in vanished if not wallet.coins.is_bad(unit)}:
+            logger.warning("units_vanished", units=len(vanished))
+            await wallet.conflicting(vanished)
+        self._alarms.clear(AlarmKind.HISTORY_TOO_LARGE, wallet.address)
+
+    async def _learn_own(self, history: ProvenHistory) -> None:
         own = news_by_address(history, [self._wallet.address]).get(self._wallet.address, ())
         await self._wallet.learn(own)
         await self._rollback.examine(own)
 
-    def _batches(self, addresses: Iterable[str]) -> Iterator[tuple[list[str], int | None]]:
-        """Group addresses so that none is asked from later than its own bound."""
-        bounds = dict(self._bounds)
-        wanted = sorted(addresses, key=lambda address: bounds.get(address, -1))
-        unknown = [address for address in wanted if address not in bounds]
-        known = wanted[len(unknown) :]
-        for start in range(0, len(unknown), FIRST_BATCH):
-            yield unknown[start : start + FIRST_BATCH], None
-        for start in range(0, len(known), BATCH):
-            yield known[start : start + BATCH], bounds[known[start]]
+    async def _ask_own(self, client: HubClient, asked: Sequence[str], min_mci: int) -> ProvenHistory | None:
+        """Return our own history, None when it is too large for one answer."""
+        return await self._prove(client, (self._wallet.address,), asked, min_mci or None)
+
+    def _repeats_own(self, history: ProvenHistory) -> bool:
+        return any(unit.is_stable and self._wallet.coins.is_stable(unit.unit_hash) for unit in history.units)
 
     async def _read_batch(
-        self,
-        client: HubClient,
-        batch: Sequence[str],
-        min_mci: int | None,
-        unfinished: Sequence[Entry],
-        *,
-        is_whole: bool = False,
+        self, client: HubClient, batch: Batch, unfinished: Sequence[Entry], *, is_whole: bool = False
     ) -> None:
         """Read these addresses from `min_mci` on; `is_whole`: no answer reaches further back."""
+        addresses = batch.addresses
         async with self._guard.reading() as conn:
-            theirs = await peer_units.of(conn, batch)
-        ours = [entry for entry in unfinished if entry.aa_address in batch]
+            theirs = await peer_units.of(conn, addresses)
+        ours = [entry for entry in unfinished if entry.aa_address in addresses]
         asked = {entry.unit: entry.aa_address for entry in ours}
         asked |= {unit.unit: aa_address for aa_address, units in theirs.items() for unit in units}
         asked = dict(itertools.islice(asked.items(), MAX_HISTORY_ITEMS))
-        try:
-            history = await self._prove(client, batch, tuple(asked), min_mci)
-        except HubRequestError as error:
-            if _TOO_LARGE not in error.hub_text:
-                raise
-            await self._read_smaller(client, batch, min_mci, unfinished)
+        history = await self._prove(client, addresses, tuple(asked), batch.min_mci)
+        if history is None:
+            await self._read_smaller(client, batch, unfinished)
             return
 
-        news = news_by_address(history, batch)
-        self._remember_bounds(batch, history)
-        concerned = {address for address in (*news, *asked.values()) if address is not None and address in batch}
+        told = {unit.unit_hash for unit in history.units}
+        news = news_by_address(history, addresses)
+        self._bounds.read(addresses, history)
+        concerned = {address for address in (*news, *asked.values()) if address is not None and address in addresses}
         async with self._guard.reading() as conn:
             known = await channels.find(conn, concerned)
+        again = {address for address, unit in batch.expected.items() if unit not in told}
         for aa_address, stored in sorted(known.items()):
             answer = Answer(
                 units=tuple(news.get(aa_address, ())),
@@ -151,53 +159,60 @@ class LedgerReader:
                 asked=frozenset(unit for unit, address in asked.items() if address == aa_address),
                 ours=tuple(entry for entry in ours if entry.aa_address == aa_address),
             )
-            outcome = await self._channels.read(client, stored.channel, answer, is_whole=is_whole or min_mci is None)
+            reaches_back = is_whole or batch.min_mci is None
+            outcome = await self._channels.read(client, stored.channel, answer, is_whole=reaches_back)
             if outcome is not Outcome.APPLIED:
-                self._bounds.pop(aa_address, None)
+                self._bounds.forget(aa_address)
             if outcome is Outcome.READ_WHOLE:
-                await self._read_batch(client, [aa_address], None, unfinished)
+                again.add(aa_address)
+        for aa_address in sorted(again):
+            self._bounds.forget(aa_address)
+            await self._read_again(client, aa_address, batch.expected.get(aa_address), unfinished)
 
-    async def _read_smaller(
-        self, client: HubClient, batch: Sequence[str], min_mci: int | None, unfinished: Sequence[Entry]
+    async def _read_again(
+        self, client: HubClient, aa_address: str, expected: str | None, unfinished: Sequence[Entry]
     ) -> None:
-        """The answer would have been too large: ask for fewer addresses, or for one from its last event on."""
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            await self._read_batch(client, batch[:middle], min_mci, unfinished)
-            await self._read_batch(client, batch[middle:], min_mci, unfinished)
+        """Read one channel from its beginning; `expected`: a unit of it that was proven before."""
+        logger.info("channel_read_whole", aa_address=aa_address)
+        if expected is not None and not (await self._prover.history(client, asked=[expected])).units:
+            raise WithholdingHubError(f"the hub does not tell of {expected}, which was proven before")
+        await self._read_batch(client, Batch((aa_address,), None), unfinished)
+
+    async def _read_smaller(self, client: HubClient, batch: Batch, unfinished: Sequence[Entry]) -> None:
+        """The answer would have been too large: ask for fewer addresses, or for the events of one in parts."""
+        addresses = batch.addresses
+        if len(addresses) > 1:
+            middle = len(addresses) // 2
+            for part in (addresses[:middle], addresses[middle:]):
+                expected = {address: batch.expected[address] for address in part if address in batch.expected}
+                await self._read_batch(client, Batch(part, batch.min_mci, expected), unfinished)
             return
-        [address] = batch
+        [address] = addresses
+        await self._big.read_channel(client, address)
         async with self._guard.reading() as conn:
-            recorded = await ledger_events.of(conn, address)
-        bound = recorded[-1].mci if recorded else None
-        if bound is None or (min_mci is not None and min_mci >= bound):
-            logger.error("history_too_large", address=address, min_mci=min_mci)
+            last = (await ledger_events.last_of(conn, [address])).get(address)
+        if last is None or last.mci <= (batch.min_mci or 0):
+            self._alarms.raise_(AlarmKind.HISTORY_TOO_LARGE, address, min_mci=batch.min_mci)
             return
-        await self._read_batch(client, batch, bound, unfinished, is_whole=True)
+        await self._read_batch(client, Batch((address,), last.mci, {address: last.unit}), unfinished, is_whole=True)
+        self._alarms.clear(AlarmKind.HISTORY_TOO_LARGE, address)
 
     async def _prove(
         self, client: HubClient, addresses: Sequence[str], asked: Sequence[str], min_mci: int | None
-    ) -> ProvenHistory:
-        providers = self._session.order_providers
-        answer = await client.get_history(
-            witnesses=providers, addresses=addresses, requested_joints=asked, min_mci=min_mci
-        )
-        # A long history takes a while to prove; meanwhile the lease has to be renewed.
-        return await asyncio.to_thread(
-            prove_history,
-            answer,
-            providers,
-            self._network,
-            now_s=self._clock(),
-            max_age_s=None if self._network.name == "devnet" else MAX_PROOF_AGE_S,
-        )
-
-    def _remember_bounds(self, batch: Sequence[str], history: ProvenHistory) -> None:
-        """Note up to where these addresses, and no others, are completely read."""
-        stable = [unit.mci_hint for unit in history.units if unit.is_stable and unit.mci_hint is not None]
-        # What the hub sees as stable and cannot prove yet has to be asked for again.
-        unproven = [unit.mci_hint for unit in history.units if not unit.is_stable and unit.mci_hint is not None]
-        if stable:
-            bound = min([max(stable), *unproven])
-            for address in batch:
-                self._bounds[address] = max(bound, self._bounds.get(address, 0))
+    ) -> ProvenHistory | None:
+        """Return the history from `min_mci` on, None when it is too large for one answer."""
+        if len(addresses) == 1 and self._too_large.get(addresses[0], -1) >= (min_mci or 0):
+            return None
+        try:
+            return await self._prover.history(client, addresses=addresses, asked=asked, min_mci=min_mci)
+        except HubRequestError as error:
+            if not is_too_large(error):
+                raise
+            return None
+        except HubClosedError as error:
+            if error.code == "frame_too_large":
+                # This connection has ended of it. The next one asks for less.
+                self._bounds.ask_for_less()
+                if len(addresses) == 1:
+                    self._too_large[addresses[0]] = min_mci or 0
+            raise

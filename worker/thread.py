@@ -13,10 +13,11 @@ from shared.receiving.exposure import exposure_rules
 from shared.store.database import Database, Role
 from shared.store.mark import Mark, mark_file_of
 from worker.errors import ConfigurationError
+from worker.hub_session import SessionPace
 from worker.keys import open_wallet_key
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
-from worker.vault import Circumstances
+from worker.vault import Circumstances, Pace
 from worker.wallet import Spending
 
 if TYPE_CHECKING:
@@ -84,6 +85,9 @@ class RuntimeThread:
             network_name=settings.network,
             hub_url=settings.hub_url,
             bus=bus,
+            order_providers=settings.order_providers,
+            # The fronts stop when the watcher was silent for twice as long.
+            pace=Pace(hub=SessionPace(away_s=settings.watcher_max_silence_s / 2)),
             spending=Spending(settings.wallet_reserve, settings.max_fee_ratio, settings.max_fee),
             exposure=exposure_rules(settings),
             channel_timeout_s=settings.default_channel_timeout_s,

@@ -18,13 +18,18 @@ from shared.store.mark import Mark
 from worker.alarms import Alarms
 from worker.channel_reader import ChannelReader
 from worker.commands import CommandPace, Commands, OpeningRules, Tools, all_kinds
+from worker.cross_checks import CrossCheckPace, CrossChecks
 from worker.definitions import AuthorChecks
 from worker.depositing import Depositing
 from worker.errors import ConfigurationError
 from worker.exposure import Exposure, ExposurePace
-from worker.hub_session import HubSession
+from worker.hub_choice import HubChoice
+from worker.hub_session import HubSession, SessionPace
+from worker.ledger_clock import LedgerClock
+from worker.order_providers import OrderProviders
 from worker.pacing import Backoff
 from worker.peers.peers import Peers
+from worker.proving import Prover
 from worker.reading import LedgerReader
 from worker.rollback import Rollback, RollbackPace
 from worker.settlement import Settlement, SettlementPace
@@ -50,9 +55,8 @@ class Pace:
     rollback: RollbackPace = field(default_factory=RollbackPace)
     exposure: ExposurePace = field(default_factory=ExposurePace)
     commands: CommandPace = field(default_factory=CommandPace)
-    hub_retry_first_s: float = 0.5
-    hub_retry_longest_s: float = 30.0
-    hub_answer_s: float = 30.0
+    hub: SessionPace = field(default_factory=SessionPace)
+    cross_checks: CrossCheckPace = field(default_factory=CrossCheckPace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,11 @@ class Circumstances:
     network_name: str
     """As the settings name it."""
     hub_url: str
+    """Where the hub is; several are separated by commas, the preferred one first."""
     bus: Bus
     exposure: ExposureRules
+    order_providers: tuple[str, ...] = ()
+    """Those that are trusted by a person's word; without it those of the first hub that was ever asked."""
     channel_timeout_s: int = 1_000
     """Timeout of channels that we open, where an order names none."""
     mark: Mark = field(default_factory=Mark)
@@ -87,11 +94,26 @@ class Vault:
         pace = given.pace
         self.alarms = Alarms(guard)
         self._rollback = Rollback(guard, self.alarms, given.key.address, pace.rollback)
-        backoff = Backoff(pace.hub_retry_first_s, pace.hub_retry_longest_s, given.jitter)
-        self._session = HubSession(self._make_client, given.network, backoff)
-        self.wallet = Wallet(
-            guard, self._session, given.key, given.network, given.clock, self.alarms, spending=given.spending
+        self._prover = Prover(
+            OrderProviders(guard, given.network, self.alarms, given.order_providers),
+            LedgerClock(given.clock, given.monotonic, self.alarms),
+            slack_s=pace.hub.slack_s,
         )
+        self._session = HubSession(
+            HubChoice(given.hub_url.split(","), given.monotonic),
+            self._make_client,
+            self._prover,
+            self.alarms,
+            own_address=given.key.address,
+            backoff=Backoff(pace.hub.retry_first_s, pace.hub.retry_longest_s, given.jitter),
+            monotonic=given.monotonic,
+            pace=pace.hub,
+        )
+        now_s = self._session.now_s
+        self.wallet = Wallet(
+            guard, self._session, given.key, given.network, now_s, self.alarms, spending=given.spending
+        )
+        self._cross_checks = CrossChecks(guard, self.alarms, given.monotonic, pace.cross_checks)
         self._peers = Peers(clock=given.clock, random_bytes=given.random_bytes)
         self._commands = Commands(guard, given.bus, all_kinds(self._tools()), self._channel_changed)
         self._settlement = Settlement(
@@ -99,7 +121,7 @@ class Vault:
             self._session,
             self.wallet,
             on_posted=self._commands.wake,
-            clock=given.clock,
+            clock=now_s,
             monotonic=given.monotonic,
             jitter=given.jitter,
             pace=pace.settlement,
@@ -118,7 +140,8 @@ class Vault:
         self._watcher = Watcher(
             guard,
             self._session,
-            LedgerReader(guard, self._session, self.wallet, channel_reader, self._rollback, given.network, given.clock),
+            LedgerReader(guard, self._prover, self.wallet, channel_reader, self._rollback, self.alarms),
+            self._cross_checks,
             self.wallet,
             given.bus,
             on_change=self._channel_changed,
@@ -133,10 +156,12 @@ class Vault:
         await self._declare()
         await self._rollback.begin()
         await self.alarms.load()
+        await self._prover.load()
         await self.wallet.load()
         async with self._peers, asyncio.TaskGroup() as tasks:
             endless = [
                 tasks.create_task(self._session.run(self._watcher.follow), name="vault-hub"),
+                tasks.create_task(self._session.watch_silence(), name="vault-silence"),
                 tasks.create_task(self._watcher.hear_of_new_channels(), name="vault-new-channels"),
                 tasks.create_task(self._commands.hear(), name="vault-doorbell"),
                 tasks.create_task(self.alarms.run(), name="vault-alarms"),
@@ -182,7 +207,8 @@ class Vault:
     def _channel_changed(self, aa_address: str) -> None:
         self._given.bus.publish(CHANNEL_CHANGED, {"aa_address": aa_address})
         self._settlement.look_at(aa_address)
+        self._cross_checks.ask_for(aa_address)
         self._commands.wake()
 
-    def _make_client(self) -> HubClient:
-        return HubClient(self._given.hub_url, self._given.network, request_timeout_s=self._given.pace.hub_answer_s)
+    def _make_client(self, url: str) -> HubClient:
+        return HubClient(url, self._given.network, request_timeout_s=self._given.pace.hub.answer_s)

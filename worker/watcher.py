@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from shared.agent.triggers import touched_addresses
 from shared.bus import CHANNEL_CHANGED
-from shared.store import channels, instance, peer_units
+from shared.store import channels, instance, ledger_pins, peer_units
 from worker.pacing import Bell
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.bus import Bus
     from shared.obyte.hub_client import HubClient
     from shared.obyte.hub_protocol import Justsaying
+    from worker.cross_checks import CrossChecks
     from worker.guard import Guard
     from worker.hub_session import HubSession
     from worker.reading import LedgerReader
@@ -47,6 +48,7 @@ class Watcher:
         guard: Guard,
         session: HubSession,
         reader: LedgerReader,
+        cross_checks: CrossChecks,
         wallet: Wallet,
         bus: Bus,
         *,
@@ -56,6 +58,7 @@ class Watcher:
         self._guard = guard
         self._session = session
         self._reader = reader
+        self._cross_checks = cross_checks
         self._wallet = wallet
         self._bus = bus
         self._on_change = on_change
@@ -72,6 +75,7 @@ class Watcher:
         Raises HubError, HistoryProofError, WithholdingHubError, StoreError.
         """
         self._reader.start_over()
+        self._cross_checks.start_over()
         self._everything_due_s = 0
         listener = asyncio.create_task(self._listen(client), name="watcher-listener")
         listener.add_done_callback(lambda _: self._bell.ring())
@@ -105,10 +109,10 @@ class Watcher:
 
     async def _listen(self, client: HubClient) -> None:
         while True:
-            self._take_note(await client.next_notification())
+            self._take_note(client.url, await client.next_notification())
             self._bell.ring()
 
-    def _take_note(self, notification: Justsaying) -> None:
+    def _take_note(self, hub: str, notification: Justsaying) -> None:
         body = notification.body
         match notification.subject:
             case "joint" if isinstance(body, dict) and isinstance(body.get("unit"), dict):
@@ -117,11 +121,14 @@ class Watcher:
                 self._everything_due_s = 0
             case "light/sequence_became_bad" if isinstance(body, list):
                 self._conflicting.update(unit for unit in body if isinstance(unit, str))
+            case "system_vars":
+                self._session.told_system_variables(hub, body)
             case _:
                 pass
 
     async def _look(self, client: HubClient) -> None:
         """One round: read what needs attention, then say that we are awake."""
+        await self._session.compare(client)
         async with self._guard.reading() as conn:
             new = await channels.not_watched(conn)
         self._watched.update(new)
@@ -131,12 +138,18 @@ class Watcher:
         if now_s >= self._everything_due_s:
             self._everything_due_s = now_s + self._pace.everything_s
             addresses |= self._watched
+            self._cross_checks.take_turns(self._watched)
+        for aa_address in await self._cross_checks.look(client):
+            self._reader.read_whole(aa_address)
+            addresses.add(aa_address)
         await self._reader.read(client, addresses)
         await self._mark_conflicting()
         async with self._guard.marked() as conn:
             if new:
                 await channels.mark_watched(conn, new)
             await instance.heartbeat(conn)
+            pins = await ledger_pins.note(conn, time_s=self._session.prover.time_s, mci=self._session.prover.mci)
+        self._session.prover.renew(pins)
 
     async def _mark_conflicting(self) -> None:
         units = frozenset(self._conflicting)

@@ -10,10 +10,11 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from shared.obyte.addresses import definition_address
-from shared.obyte.chash import is_valid_address
+from shared.obyte.chash import is_valid_address, is_valid_base64
 from shared.obyte.composing import Parents, read_parents
 from shared.obyte.errors import ObyteError
 from shared.obyte.hub_errors import HubAnswerError, HubRequestError, JointRefusedError, RefusalKind
+from shared.obyte.system_variables import SystemVariables, read_system_variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 PARENTS_COMMAND = "light/get_parents_and_last_ball_and_witness_list_unit"
 MAX_HISTORY_ITEMS = 2_000
 """Most addresses, and most requested joints, in one history request."""
+MAX_RESPONSES = 100
+"""Most answers of an agent that a hub lists at once."""
+HASH_CHARACTERS = 44
 
 
 class LightRequests(ABC):
@@ -93,6 +97,91 @@ class LightRequests(ABC):
             params["min_mci"] = min_mci
         return await self.request("light/get_history", params)
 
+    async def get_system_variables(self) -> SystemVariables:
+        """Return what the network has voted on."""
+        return read_system_variables(await self.request("get_system_vars"))
+
+    async def get_last_mci(self) -> int:
+        """Return the index of the newest main chain unit."""
+        return _counter(await self.request("get_last_mci"), "get_last_mci", "it must be an index")
+
+    async def get_time(self, *, witnesses: Sequence[str], address: str) -> tuple[int, str]:
+        """Return the time, in seconds since 1970, and the last ball's unit that a unit of the address would bear now."""
+        params: JsonValue = {"witnesses": witnesses, "from_addresses": [address], "output_addresses": [address]}
+        answer = await self.request(PARENTS_COMMAND, params)
+        offer = answer if isinstance(answer, dict) else {}
+        last_ball_unit = offer.get("last_stable_mc_ball_unit")
+        if not is_valid_base64(last_ball_unit, HASH_CHARACTERS):
+            raise HubAnswerError(PARENTS_COMMAND, "last_stable_mc_ball_unit must be a hash")
+        timestamp_s = _counter(offer.get("timestamp"), PARENTS_COMMAND, "timestamp must be seconds since 1970")
+        return timestamp_s, str(last_ball_unit)
+
+    async def get_aa_state_vars(self, address: str) -> dict[str, JsonValue]:
+        """Return the state variables of an agent as the hub has computed them."""
+        answer = await self.request("light/get_aa_state_vars", {"address": address})
+        if not isinstance(answer, dict):
+            raise HubAnswerError("light/get_aa_state_vars", "it must be an object")
+        return answer
+
+    async def get_aa_response_units(self, address: str, min_mci: int) -> list[tuple[int, str | None]]:
+        """Return up to `MAX_RESPONSES` answers of an agent from an index on, oldest first.
+
+        Of each the index of its trigger and its unit, None when it sent none. The last index is where to go on; what
+        comes twice then has to be left out.
+        """
+        params: JsonValue = {"aa": address, "min_mci": max(1, min_mci), "order": "ASC"}
+        answer = await self.request("light/get_aa_responses", params)
+        if not isinstance(answer, list) or len(answer) > MAX_RESPONSES:
+            raise HubAnswerError("light/get_aa_responses", f"it must be a list of at most {MAX_RESPONSES}")
+        found = []
+        for response in answer:
+            unit = response.get("response_unit") if isinstance(response, dict) else None
+            mci = response.get("mci") if isinstance(response, dict) else None
+            if unit is not None and not is_valid_base64(unit, HASH_CHARACTERS):
+                raise HubAnswerError("light/get_aa_responses", "response_unit must be a hash")
+            rule = "mci must be an index"
+            found.append((_counter(mci, "light/get_aa_responses", rule), None if unit is None else str(unit)))
+        return found
+
+    async def get_stable_balances(self, address: str) -> dict[str, int]:
+        """Return by asset (`base` or its unit) what an address has in stable coins; what it has none of is left out."""
+        answer = await self.request("light/get_balances", [address])
+        balances = answer.get(address, {}) if isinstance(answer, dict) else None
+        if not isinstance(balances, dict):
+            raise HubAnswerError("light/get_balances", "it must be an object of objects")
+        stable = {
+            asset: _counter(
+                balance.get("stable") if isinstance(balance, dict) else None,
+                "light/get_balances",
+                "stable must be an amount",
+            )
+            for asset, balance in balances.items()
+        }
+        return {asset: amount for asset, amount in stable.items() if amount}
+
+    async def pick_coins(self, address: str, *, asset: str, amount: int, last_ball_mci: int) -> list[str]:
+        """Return the units of coins that are worth an amount, none when there is not that much."""
+        params: dict[str, JsonValue] = {
+            "addresses": [address],
+            "last_ball_mci": last_ball_mci,
+            "amount": amount,
+            "spend_unconfirmed": "none",
+        }
+        if asset != "base":
+            params["asset"] = asset
+        answer = await self.request("light/pick_divisible_coins_for_amount", params)
+        picked = answer.get("inputs_with_proofs") if isinstance(answer, dict) else None
+        units = set()
+        for entry in picked if isinstance(picked, list) else [None]:
+            spent = entry.get("input") if isinstance(entry, dict) else None
+            if isinstance(spent, dict) and "type" in spent:
+                continue  # commissions that the address has earned: in no unit of its own
+            unit = spent.get("unit") if isinstance(spent, dict) else None
+            if not is_valid_base64(unit, HASH_CHARACTERS):
+                raise HubAnswerError("light/pick_divisible_coins_for_amount", "it must list the units of coins")
+            units.add(str(unit))
+        return sorted(units)
+
     async def watch_address(self, address: str) -> None:
         """Be told of new units that touch the address, as long as this connection lives."""
         await self.justsaying("light/new_address_to_watch", address)
@@ -148,6 +237,12 @@ def refusal_kind(hub_text: str) -> RefusalKind:
     if "unknown parents" in text or "last ball" in text or "tps" in text or "duplicate definition" in text:
         return "recompose"
     return "refused"
+
+
+def _counter(value: JsonValue, command: str, rule: str) -> int:
+    if type(value) is not int or value < 0:
+        raise HubAnswerError(command, rule)
+    return value
 
 
 def _texts(value: JsonValue) -> tuple[str, ...]:

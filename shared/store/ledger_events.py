@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from shared.store.json_text import from_text, to_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import asyncpg
 
     from shared.store.database import Connection
@@ -50,6 +52,26 @@ _OF = f"""
 """
 
 
+# One look into the index per channel, however many events there are.
+_LAST_OF = """
+    SELECT wanted.aa_address, last.event_id, last.unit, last.mci
+      FROM unnest($1::text[]) AS wanted (aa_address)
+     CROSS JOIN LATERAL (
+       SELECT event_id, unit, mci FROM ledger_events
+        WHERE ledger_events.aa_address = wanted.aa_address ORDER BY event_id DESC LIMIT 1
+     ) AS last
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LastEvent:
+    """The last event on record of one channel. `mci` is as a hub told it."""
+
+    event_id: int
+    unit: str
+    mci: int
+
+
 async def append(conn: Connection, event: RecordedEvent) -> bool:
     """Record an event in the transaction that applies it; False if its number is on record already."""
     done = await conn.execute(
@@ -69,6 +91,12 @@ async def append(conn: Connection, event: RecordedEvent) -> bool:
 async def of(conn: Connection, aa_address: str, *, after: int = 0) -> list[RecordedEvent]:
     """Return a channel's events with a number greater than `after`, in order."""
     return [_event_of(row) for row in await conn.fetch(_OF, aa_address, after)]
+
+
+async def last_of(conn: Connection, addresses: Collection[str]) -> dict[str, LastEvent]:
+    """Return the last event of each of these channels that has any."""
+    rows = await conn.fetch(_LAST_OF, list(addresses))
+    return {row["aa_address"]: LastEvent(row["event_id"], row["unit"], row["mci"]) for row in rows}
 
 
 def _event_of(row: asyncpg.Record) -> RecordedEvent:

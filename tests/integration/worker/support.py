@@ -26,7 +26,9 @@ from shared.receiving.verification import verify_payment_package
 from shared.store import channels, commands, instance, journal, ledger_events, peer_units
 from shared.store.channel_rows import NewChannel
 from tests.receiving_support import ROOMY
+from worker.cross_checks import CrossCheckPace
 from worker.exposure import ExposurePace
+from worker.hub_session import SessionPace
 from worker.runtime import Runtime
 from worker.settlement import SettlementPace
 from worker.vault import Circumstances, Pace
@@ -60,9 +62,8 @@ FAST = Pace(
         bounced_longest_s=0.2,
     ),
     exposure=ExposurePace(round_s=0.1, rest=1.0),
-    hub_retry_first_s=0.05,
-    hub_retry_longest_s=0.2,
-    hub_answer_s=2.0,
+    hub=SessionPace(retry_first_s=0.05, retry_longest_s=0.2, answer_s=2.0, slack_s=0.0),
+    cross_checks=CrossCheckPace(again_s=0.1, patience_s=5.0),
 )
 
 

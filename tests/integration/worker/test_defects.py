@@ -11,6 +11,7 @@ from shared.agent.triggers import trigger_data
 from shared.channels.model import Status
 from shared.obyte.coins import CoinSet
 from shared.obyte.composing import Output
+from shared.obyte.history import ProvenHistory, ProvenUnit
 from shared.obyte.hub_client import HubClient
 from shared.obyte.hub_errors import HubRequestError
 from shared.store.commands import CommandState
@@ -141,7 +142,8 @@ async def test_b12_a_gap_in_the_events_makes_the_channel_read_from_its_beginning
 
     def believe_too_much(reader: LedgerReader) -> None:
         start_over(reader)
-        reader._bounds[peer.channel] = responses[-1].mci or 0
+        told = ProvenUnit({}, is_stable=True, mci_hint=responses[-1].mci)
+        reader._bounds.read([peer.channel], ProvenHistory((told,)))
 
     monkeypatch.setattr(LedgerReader, "start_over", believe_too_much)
     async with world.running():
