@@ -65,12 +65,14 @@ def list_channels(
             "received",
             "credit",
             "spent",
+            "at risk",
         ],
         [
             (
                 *(channel["aa_address"], channel["peer_address"], channel["asset"], channel["status"]),
                 *(channel["period"], channel["deposited_by_peer"], channel["deposited_by_me"]),
                 *(channel["spent_by_peer"] - channel["credit"], channel["credit"], channel["spent_by_me"]),
+                channel["at_risk"],
             )
             for channel in found
         ],

@@ -78,10 +78,12 @@ async def close_as_payer(aa_address: str, wait_s: float) -> dict[str, Any]:
 
 
 def public_fields(channel: Channel) -> dict[str, Any]:
-    """Return a channel's state without the claim, which is a bearer secret."""
+    """Return a channel's state without the claim, which is a bearer secret, and with what its peer could take."""
+    from shared.channels.exposure import at_risk
+
     fields = dataclasses.asdict(channel)
     del fields["claim"]
-    return {**fields, "status": channel.status.value}
+    return {**fields, "status": channel.status.value, "at_risk": at_risk(channel)}
 
 
 async def _catch_up(payer: Payer) -> None:

@@ -16,8 +16,9 @@ from redis.exceptions import RedisError
 from shared.obyte.errors import ObyteError
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import network_named
+from shared.receiving.exposure import exposure_rules
 from shared.settings import unknown_variables
-from shared.store import instance
+from shared.store import assets, instance
 from shared.store.migrations import schema_is_usable
 from sluice.machine.books import check_books
 from sluice.machine.embedded import EmbeddedError, postgres_programs, redis_program
@@ -127,8 +128,28 @@ async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding
         yield Finding("watcher", Verdict.FAIL, f"silent {age}: fronts refuse payments", "see the worker's log")
     else:
         yield Finding("watcher", Verdict.OK, f"in step with the ledger {here.watcher_age_s:.0f} s ago")
+    async for finding in _exposure(conn, settings):
+        yield finding
     if here is not None:
         yield await check_books(conn, settings, here)
+
+
+async def _exposure(conn: Connection, settings: Settings) -> AsyncIterator[Finding]:
+    """What peers could take through the holes of agent 1.1, by asset."""
+    rules = exposure_rules(settings)
+    for asset, found in (await assets.exposures(conn, rules.by_asset)).items():
+        limits = rules.of(asset)
+        age = "not measured yet" if found.age_s is None else f"{found.age_s:.0f} s ago"
+        said = f"{asset}: {found.at_risk} of at most {limits.max_total} at risk, {age}"
+        if found.is_stopped:
+            advice = "wait for closings to settle, or raise max_total in SLUICE_EXPOSURE_LIMITS"
+            yield Finding("at risk", Verdict.FAIL, f"{said}: fronts refuse payments of agent 1.1", advice)
+        elif found.at_risk * 5 >= limits.max_total * 4 and found.at_risk:
+            yield Finding("at risk", Verdict.WARN, said, "channels are being closed; see SLUICE_EXPOSURE_LIMITS")
+        elif found.age_s is not None and found.age_s > settings.watcher_max_silence_s:
+            yield Finding("at risk", Verdict.WARN, said, "nobody limits the total: see the worker's log")
+        else:
+            yield Finding("at risk", Verdict.OK, said)
 
 
 async def _redis(settings: Settings) -> Finding:
