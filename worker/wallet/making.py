@@ -64,6 +64,7 @@ class Maker:
         self._spending = spending
         self._alarms = alarms
         self._clock = clock
+        self._asked: HubClient | None = None
         self._last_ball_mci = 0
         self._too_expensive: UnitOrder | None = None
         self.disputed: set[str] = set()
@@ -109,8 +110,11 @@ class Maker:
 
     async def _ask_parents(self, client: HubClient, order: UnitOrder) -> Parents:
         payees = {payment.address for payment in order.payments} | {self._key.address}
+        if client is not self._asked:
+            # What another hub has said of its last ball is no reason to disbelieve this one.
+            self._asked, self._last_ball_mci = client, 0
         parents = await client.get_parents(
-            witnesses=self._session.order_providers,
+            witnesses=self._session.op_list,
             from_addresses=[self._key.address],
             output_addresses=sorted(payees),
             now_s=self._clock(),
@@ -150,6 +154,7 @@ class Maker:
             messages=order.messages,
             include_definition=not is_disclosed,
             max_aa_responses=order.max_aa_responses,
+            threshold_size=self._session.threshold_size(parents.last_ball_mci),
             fee_limit=self._spending.fee_limit_of(order),
             reserve=self._spending.reserve_of(order),
             contested=now.contested,
