@@ -98,6 +98,9 @@ class Exposure:
             for asset, part in page.found.items():
                 found[asset] = found.get(asset, AssetAtRisk()).joined(part)
             after = page.last
+        async with self._guard.reading() as conn:
+            for asset, amount in (await exposure.deposits_on_their_way(conn)).items():
+                found[asset] = found.get(asset, AssetAtRisk()).joined(AssetAtRisk(total=amount))
         return found
 
     async def _judge(self, found: dict[str, AssetAtRisk], now_s: float) -> list[str]:

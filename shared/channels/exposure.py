@@ -106,7 +106,8 @@ def may_deposit(
     """Return if we may deposit `amount` into the channel. Raises ExposureError.
 
     `pending_deposits`: deposits of ours on their way to the agent. `total_at_risk`, `is_stopped`: of the asset, as last
-    measured. What we have signed to the peer is his already and not at risk.
+    measured; that may know of them already, which errs on the safe side. What we have signed to the peer is his and not
+    at risk.
     """
     if not version_is_robbable(channel.version):
         return

@@ -83,6 +83,20 @@ async def measure(conn: Connection, rules: ExposureRules, after: str = "", *, li
     return Page(rows[0]["last"], {row["asset"]: _found(row) for row in rows if row["asset"] is not None})
 
 
+_DEPOSITS_ON_THEIR_WAY = """
+    SELECT channels.asset, sum(deposits.amount) AS amount
+      FROM deposits JOIN channels USING (aa_address)
+     WHERE deposits.state = 'pending' AND channels.version <> ALL ($1::text[])
+     GROUP BY channels.asset
+"""
+
+
+async def deposits_on_their_way(conn: Connection) -> dict[str, int]:
+    """Return by asset what we are depositing in channels that can be robbed: at risk as soon as it arrives."""
+    rows = await conn.fetch(_DEPOSITS_ON_THEIR_WAY, list(REPAIRED_VERSIONS))
+    return {row["asset"]: int(row["amount"]) for row in rows}
+
+
 def _found(row: asyncpg.Record) -> AssetAtRisk:
     return AssetAtRisk(
         total=int(row["total"]),

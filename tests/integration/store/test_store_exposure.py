@@ -9,8 +9,8 @@ import pytest
 
 from shared.channels.exposure import AssetAtRisk, ChannelAtRisk, ExposureRules, at_risk, is_closable, is_ripe
 from shared.channels.model import Channel, ExposureLimits, Status
-from shared.store import assets, channels, commands, exposure
-from tests.integration.store.builders import ASSET, address, insert_open, new_channel
+from shared.store import assets, channels, commands, deposits, exposure
+from tests.integration.store.builders import ASSET, address, insert_open, new_channel, unit
 
 if TYPE_CHECKING:
     from shared.store.database import Connection, Database
@@ -166,6 +166,16 @@ async def test_what_was_measured_is_read_with_its_age(front: Database, worker: D
     assert (found["base"].at_risk, found["base"].is_stopped) == (5, False)
     assert found["base"].age_s is not None
     assert found["base"].age_s < 60
+
+
+async def test_deposits_of_ours_are_counted_while_they_are_on_their_way(worker: Database) -> None:
+    async with worker.transaction() as conn:
+        await insert_open(conn, 1)
+        await channels.insert(conn, new_channel(2, version="1.2"))
+        for number, there in enumerate([address(1), address(1), address(2)]):
+            await deposits.add(conn, there, unit(number), 100)
+        await deposits.settle(conn, address(1), unit(0), deposits.DepositState.CONFIRMED)
+        assert await exposure.deposits_on_their_way(conn) == {"base": 100}
 
 
 async def test_pages_follow_each_other_without_gap_or_overlap(worker: Database) -> None:
