@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.settings_types import (
     Addresses,
+    AgentVersions,
     DatabaseUrl,
     DeviceHub,
     Duration,
@@ -130,6 +131,10 @@ class Settings(BaseSettings):
     """Longest timeout of a channel that a peer may open with us."""
     default_channel_timeout_s: Seconds = 1000
     """Timeout of the channels we open."""
+    agent_versions: Annotated[AgentVersions, NoDecode, Unit("versions")] = ("1.2", "1.1")
+    """Versions of the channels agent that new channels may have, separated by commas, the preferred one first. Those
+    that are not published on the network (`sluice wallet publish-agent`) are left out. A peer can rob us of what is in
+    a channel of 1.1; the JavaScript library knows no other one."""
     max_unfunded_channels_per_peer: Annotated[int, Field(ge=1, le=1_000_000), Unit("channels")] = 20
     """Channels one payer address may have with us that never saw a deposit; more are refused."""
     max_unfunded_channels: Annotated[int, Field(ge=1, le=10_000_000), Unit("channels")] = 10_000

@@ -60,6 +60,13 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
+def _agent_versions(values: tuple[str, ...]) -> tuple[str, ...]:
+    known = ("1.1", "1.2")
+    if not values or len(set(values)) != len(values) or not set(values) <= set(known):
+        raise ValueError(f"must list one or more of {', '.join(known)}, each once")
+    return values
+
+
 def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
     # Their checksums are looked at by whoever knows the protocol.
     if not all(re.fullmatch("[A-Z2-7]{32}", value) for value in values) or len(set(values)) != len(values):
@@ -163,6 +170,7 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 DeviceHub = Annotated[str, AfterValidator(_device_hub)]
 PairingSecret = Annotated[SecretStr, AfterValidator(_pairing_secret)]
 HubUrls = Annotated[str, AfterValidator(_hub_urls)]
+AgentVersions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_agent_versions)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_addresses)]
 HttpUrl = Annotated[str, AfterValidator(lambda text: _open_url(("http", "https"), text))]
 UnconfirmedLimits = Annotated[dict[Asset, UnconfirmedLimit], BeforeValidator(_from_json)]

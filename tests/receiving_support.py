@@ -46,6 +46,7 @@ class Payer:
     asset: str = "base"
     timeout_s: int = TIMEOUT_S
     salt: str | None = SALT
+    version: str = "1.1"
 
     @property
     def address(self) -> str:
@@ -53,11 +54,11 @@ class Payer:
 
     @property
     def channel(self) -> str:
-        return channel_address(OWN.address, self.address, self.asset, self.timeout_s, self.salt)
+        return channel_address(OWN.address, self.address, self.asset, self.timeout_s, self.salt, self.version)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        given = {"address": self.address, "timeout": self.timeout_s, "asset": self.asset, "version": "1.1"}
+        given = {"address": self.address, "timeout": self.timeout_s, "asset": self.asset, "version": self.version}
         return given if self.salt is None else {**given, "salt": self.salt}
 
     def package(self, amount_spent: Any, payment_amount: Any, *, period: Any = 1, **changes: Any) -> dict[str, Any]:
@@ -95,7 +96,7 @@ class Worker:
             asset=payer.asset,
             timeout_s=payer.timeout_s,
             salt=payer.salt,
-            version="1.1",
+            version=payer.version,
             role=role,
         )
         async with self.database.transaction() as conn:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from shared.obyte.serialization import JsonValue
 
 MAX_ERROR_TEXT = 500
+MAX_VERSIONS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class PeerAnswer:
     error: str | None = None
     code: str | None = None
     view: ChannelView | None = None
+    agent_versions: tuple[str, ...] | None = None
     receipt: Mapping[str, JsonValue] | None = field(default=None, repr=False)
 
 
@@ -48,6 +50,7 @@ def read_answer(answer: JsonValue) -> PeerAnswer | None:
             error=(error if isinstance(error, str) else json.dumps(error))[:MAX_ERROR_TEXT],
             code=code if isinstance(code, str) else None,
             view=_view(answer.get("channel")),
+            agent_versions=_versions(answer.get("agent_versions")),
         )
     if "response" not in answer:
         return None
@@ -59,7 +62,13 @@ def refusal(answer: PeerAnswer) -> PeerRefusedError | None:
     """Return the error that an answer means, if it means one."""
     if answer.error is None:
         return None
-    return PeerRefusedError(answer.code or "refused", answer.error, answer.view)
+    return PeerRefusedError(answer.code or "refused", answer.error, answer.view, answer.agent_versions)
+
+
+def _versions(value: JsonValue) -> tuple[str, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(version for version in value[:MAX_VERSIONS] if isinstance(version, str))
 
 
 def _view(value: JsonValue) -> ChannelView | None:

@@ -20,13 +20,16 @@ class PeerError(Exception):
 class PeerRefusedError(PeerError):
     """The peer answered that it will not.
 
-    `code` is the peer's own (`refused` when it gave none), the text its reason, `channel` its view of the channel if
-    it told that.
+    `code` is the peer's own (`refused` when it gave none), the text its reason, `channel` its view of the channel and
+    `agent_versions` the versions of the channels agent that it takes, if it told that.
     """
 
-    def __init__(self, code: str, text: str, channel: ChannelView | None = None) -> None:
+    def __init__(
+        self, code: str, text: str, channel: ChannelView | None = None, agent_versions: tuple[str, ...] | None = None
+    ) -> None:
         super().__init__(code, text)
         self.channel = channel
+        self.agent_versions = agent_versions
 
 
 class UnansweredError(PeerError):

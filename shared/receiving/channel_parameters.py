@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from shared.obyte.agents import CHANNELS_BASE_AA, channel_address
+from shared.obyte.agents import AGENT_VERSIONS, CHANNELS_BASE_AA, channel_address
 from shared.obyte.chash import is_valid_address, is_valid_base64
 from shared.obyte.serialization import utf16_length
 from shared.receiving.errors import ChannelRefused
@@ -94,7 +94,7 @@ def _read(value: Mapping[str, Any], optional: frozenset[str]) -> ChannelParamete
         raise ChannelRefused("invalid_asset", 'asset should be "base" or 32 bytes in canonical base64')
     version = value["version"]
     if not isinstance(version, str) or version not in CHANNELS_BASE_AA:
-        raise ChannelRefused("unknown_agent_version", "Unknown AA version")
+        raise ChannelRefused("unknown_agent_version", "Unknown AA version", AGENT_VERSIONS)
     return ChannelParameters(value["address"], timeout_s, asset, version, salt)
 
 

@@ -25,7 +25,14 @@ class PackageRefused(ReceivingError):  # noqa: N818 - a refusal is an outcome, n
 
 
 class ChannelRefused(ReceivingError):  # noqa: N818 - likewise
-    """A channel cannot be opened on these terms."""
+    """A channel cannot be opened on these terms.
+
+    `agent_versions`: those that could be asked for, the preferred one first, when that was the reason.
+    """
+
+    def __init__(self, code: str, text: str, agent_versions: tuple[str, ...] | None = None) -> None:
+        super().__init__(code, text)
+        self.agent_versions = agent_versions
 
 
 class NotInitializedError(ReceivingError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from shared.bus import CHANNEL_CHANGED
+from shared.obyte.agents import AGENT_VERSIONS
 from shared.obyte.errors import NetworkError
 from shared.obyte.networks import network_named
 from shared.receiving.channel_parameters import ChannelParameters, address_of
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OpeningLimits:
-    """Which channels we take: bounds on the timeout, and on how many may wait for their first deposit."""
+    """Which channels we take: of which agent, with which timeout, and how many may wait for their first deposit."""
 
     min_timeout_s: int
     max_timeout_s: int
     max_unfunded_per_peer: int
     max_unfunded: int
+    agent_versions: tuple[str, ...] = AGENT_VERSIONS
+    """The preferred one first. Of these, only the published ones are taken."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -42,6 +45,7 @@ class OpeningLimits:
             settings.max_channel_timeout_s,
             settings.max_unfunded_channels_per_peer,
             settings.max_unfunded_channels,
+            settings.agent_versions,
         )
 
 
@@ -88,6 +92,7 @@ class Openings:
         """
         own_address = await self.own_address()
         check_terms(parameters, own_address, self._limits)
+        await self._check_version(parameters, own_address)
         new = NewChannel(
             aa_address=address_of(parameters, own_address),
             own_address=own_address,
@@ -114,6 +119,22 @@ class Openings:
         if insertion is Insertion.CREATED:
             self._bus.publish(CHANNEL_CHANGED, {"aa_address": new.aa_address})
         return new.aa_address
+
+    async def _check_version(self, parameters: ChannelParameters, own_address: str) -> None:
+        """Check that a new channel may have this version of the agent; channels that exist go on. Raises as `open`."""
+        with database_errors():
+            async with self._database.connection() as conn:
+                here = await instance.read(conn)
+                if here is None:
+                    raise NotInitializedError
+                taken = tuple(version for version in self._limits.agent_versions if version in here.agent_versions)
+                if parameters.version in taken:
+                    return
+                address = address_of(parameters, own_address)
+                if address in await channels.find(conn, [address]):
+                    return
+        text = f"Unsupported AA version; supported: {', '.join(taken) or 'none'}"
+        raise ChannelRefused("unsupported_agent_version", text, taken)
 
 
 def is_on(name: str, network: Network) -> bool:

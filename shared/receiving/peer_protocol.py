@@ -1,8 +1,8 @@
 """The reference peer protocol without a wire: requests in, answers out (Obyte channels, peer protocol).
 
 A request is `{command, params, tag?, timestamp?, url?}`, an answer `{"response": …}` or `{"error": "…"}`. Members that
-the reference does not know (`code`, `receipt`, `channel`) are added beside these. The HTTP door and the worker's
-messenger bring requests here and carry the answers away.
+the reference does not know (`code`, `receipt`, `channel`, `agent_versions`) are added beside these. The HTTP door and
+the worker's messenger bring requests here and carry the answers away.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from shared.receiving.errors import ReceivingError
+from shared.receiving.errors import ChannelRefused, ReceivingError
 from shared.receiving.outcomes import Refusal
 
 if TYPE_CHECKING:
@@ -60,7 +60,12 @@ async def serve(receiver: Receiver, request: PeerRequest) -> dict[str, Any]:
 
     Raises ReceivingError for a refusal, UnavailableError for "not now".
     """
-    return await _COMMANDS[request.command](receiver, request.params)
+    try:
+        return await _COMMANDS[request.command](receiver, request.params)
+    except ChannelRefused as refusal:
+        if refusal.agent_versions is None:
+            raise
+        return error_answer(refusal.code, refusal.text) | {"agent_versions": list(refusal.agent_versions)}
 
 
 def error_answer(code: str, text: str) -> dict[str, Any]:

@@ -35,12 +35,14 @@ class Instance:
     restored_at_s: float | None
     """When it was noticed that the database is older than what was done; None if it never was."""
     restored_reason: str | None
+    agent_versions: tuple[str, ...] = ()
+    """Versions of the channels agent that are published on the network, as far as is known."""
 
 
 _READ = """
     SELECT network, own_address, date_part('epoch', clock_timestamp() - watcher_synced_at) AS watcher_age_s,
            date_part('epoch', clock_timestamp()) AS now_s, pulse, date_part('epoch', declared_at) AS declared_at_s,
-           date_part('epoch', restored_at) AS restored_at_s, restored_reason
+           date_part('epoch', restored_at) AS restored_at_s, restored_reason, agent_versions
       FROM instance
 """
 
@@ -48,13 +50,20 @@ _DECLARE = "INSERT INTO instance (network, own_address) VALUES ($1, $2) ON CONFL
 
 _HEARTBEAT = "UPDATE instance SET watcher_synced_at = clock_timestamp()"
 
+_NOTE_PUBLISHED = """
+    UPDATE instance
+       SET agent_versions = (SELECT array_agg(DISTINCT version ORDER BY version)
+                               FROM unnest(agent_versions || $1::text[]) AS version)
+     WHERE NOT agent_versions @> $1::text[]
+"""
+
 _BEAT = "UPDATE instance SET pulse = pulse + 1 RETURNING pulse"
 
 
 async def read(conn: Connection) -> Instance | None:
     """Return what is known of the receiver, None before its worker has started for the first time."""
     row = await conn.fetchrow(_READ)
-    return None if row is None else Instance(**row)
+    return None if row is None else Instance(**{**row, "agent_versions": tuple(row["agent_versions"])})
 
 
 async def declare(conn: Connection, *, network: str, own_address: str) -> None:
@@ -71,6 +80,11 @@ async def declare(conn: Connection, *, network: str, own_address: str) -> None:
 async def heartbeat(conn: Connection) -> None:
     """Note that the watcher has seen everything there is on the ledger now. Worker only."""
     await conn.execute(_HEARTBEAT)
+
+
+async def note_published(conn: Connection, versions: Collection[str]) -> None:
+    """Note that versions of the channels agent are published: a ledger forgets nothing, so none goes. Worker only."""
+    await conn.execute(_NOTE_PUBLISHED, list(versions))
 
 
 async def beat(conn: Connection) -> int:

@@ -12,10 +12,15 @@ import json
 from typing import TYPE_CHECKING
 
 from shared.channels.model import MAX_AMOUNT, MIN_BASE_DEPOSIT, Channel
-from shared.obyte.agents import MIN_AGENT_BYTES, channel_address, channel_definition
+from shared.obyte.addresses import is_agent_definition
+from shared.obyte.agents import AGENT_VERSIONS, MIN_AGENT_BYTES, channel_address, channel_definition
+from shared.obyte.agents.published import published_versions
 from shared.obyte.chash import is_valid_address, is_valid_base64
 from shared.obyte.coins import BASE
 from shared.obyte.composing import HASH_CHARACTERS, Output, definition_message
+from shared.peers.answers import refusal
+from shared.peers.errors import PeerRefusedError
+from shared.peers.versions import versions_left
 from sluice.payer import store as payer_store
 from sluice.payer.errors import ChannelOpeningError, LedgerError, PayerError, PeerUnreachableError
 from sluice.payer.peers import base_url_of
@@ -23,16 +28,16 @@ from sluice.payer.posting import UnitOrder
 from sluice.payer.store import StoredChannel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from shared.agent.packages import ChannelTerms
+    from shared.obyte.hub_requests import LightRequests
     from shared.obyte.serialization import JsonValue
     from sluice.payer.book import ChannelBook
     from sluice.payer.peers import PeerClient
     from sluice.payer.posting import UnitPoster
     from sluice.payer.store import JournalEntry, PayerStore
 
-AGENT_VERSION = "1.1"
 DEFAULT_TIMEOUT_S = 1_000
 MAX_TIMEOUT_S = 2**31
 SALT_BYTES = 25
@@ -51,18 +56,32 @@ class ChannelOpener:
         store: PayerStore,
         peers: PeerClient,
         poster: UnitPoster,
+        hub: Callable[[], Awaitable[LightRequests]],
         random_bytes: Callable[[int], bytes],
     ) -> None:
+        """`hub` gives the connection to the ledger, once there is one."""
         self._address = address
         self._book = book
         self._store = store
         self._peers = peers
         self._poster = poster
+        self._hub = hub
         self._random_bytes = random_bytes
         self._lock = asyncio.Lock()
 
-    async def open(self, url: str, deposit: int, *, asset: str, timeout_s: int, salt: str | None) -> str:
+    async def open(
+        self,
+        url: str,
+        deposit: int,
+        *,
+        asset: str,
+        timeout_s: int,
+        salt: str | None,
+        versions: Sequence[str] = AGENT_VERSIONS,
+    ) -> str:
         """Open a channel to the receiver at `url` and return its address.
+
+        `versions` of the channels agent are offered in turn, as far as they are published on the network.
 
         With the salt of a channel that is there already, that one is returned: call again after a crash or an error.
 
@@ -78,23 +97,44 @@ class ChannelOpener:
         async with self._lock:
             known = next((item for item in self._book.all() if (item.peer_url, item.salt) == (base_url, salt)), None)
             if salt is not None and known is not None:
-                if (known.state.asset, known.state.timeout_s) != (asset, timeout_s):
+                if (known.state.asset, known.state.timeout_s) != (asset, timeout_s) or known.version not in versions:
                     raise ChannelOpeningError("salt_in_use", "this salt is that of a channel on other terms")
                 if not await self._is_funded(known):
                     await self._fund(known, deposit)
                 return known.state.aa_address
-            channel = await self._ask(base_url, asset, timeout_s, salt or self._random_bytes(SALT_BYTES).hex())
+            hub = await self._hub()
+            terms = asset, timeout_s, salt or self._random_bytes(SALT_BYTES).hex()
+            channel = await self._agree(base_url, *terms, await published_versions(hub, versions))
+            await self._check_peer(hub, channel.state.peer_address)
             await self._fund(channel, deposit)
             return channel.state.aa_address
 
-    async def _ask(self, base_url: str, asset: str, timeout_s: int, salt: str) -> StoredChannel:
+    async def _agree(
+        self, base_url: str, asset: str, timeout_s: int, salt: str, versions: Sequence[str]
+    ) -> StoredChannel:
+        """Offer one version after the other. Raises ChannelOpeningError."""
+        left = tuple(versions)
+        if not left:
+            raise ChannelOpeningError("agent_not_published", "no channels agent to be offered is on this network")
+        while True:
+            version, left = left[0], left[1:]
+            try:
+                return await self._ask(base_url, asset, timeout_s, salt, version)
+            except PeerRefusedError as refused:
+                left = versions_left(refused, left)
+                if not left:
+                    text = f"the peer refuses the channel: {refused.text}"
+                    raise ChannelOpeningError("peer_refused", text) from refused
+
+    async def _ask(self, base_url: str, asset: str, timeout_s: int, salt: str, version: str) -> StoredChannel:
+        """Offer one version. Raises ChannelOpeningError, and PeerRefusedError when the peer answers that it won't."""
         request = {
             "command": "create_channel",
             "params": {
                 "address": self._address,
                 "timeout": timeout_s,
                 "asset": asset,
-                "version": AGENT_VERSION,
+                "version": version,
                 "salt": salt,
             },
             "tag": self._random_bytes(TAG_BYTES).hex(),
@@ -103,17 +143,23 @@ class ChannelOpener:
             answer = await self._peers.ask(base_url, lambda: json.dumps(request).encode())
         except PeerUnreachableError as error:
             raise ChannelOpeningError("peer_unreachable", f"the peer cannot be asked: {error}") from error
-        if answer.error is not None:
-            raise ChannelOpeningError("peer_refused", f"the peer refuses the channel: {answer.error}")
+        refused = refusal(answer)
+        if refused is not None:
+            raise refused
         told = answer.response if isinstance(answer.response, dict) else {}
         peer = told.get("address_a")
         if not isinstance(peer, str) or not is_valid_address(peer) or peer == self._address:
             raise ChannelOpeningError("invalid_peer_answer", "address_a must be a valid address and not our own")
-        aa_address = channel_address(peer, self._address, asset, timeout_s, salt, AGENT_VERSION)
+        aa_address = channel_address(peer, self._address, asset, timeout_s, salt, version)
         if told.get("aa_address") != aa_address:
             raise ChannelOpeningError("invalid_peer_answer", "aa_address is not that of the channel asked for")
-        state = Channel(aa_address, self._address, peer, asset, timeout_s)
-        return StoredChannel(state, base_url, is_known_by_peer=True, salt=salt, version=AGENT_VERSION)
+        state = Channel(aa_address, self._address, peer, asset, timeout_s, version=version)
+        return StoredChannel(state, base_url, is_known_by_peer=True, salt=salt, version=version)
+
+    async def _check_peer(self, hub: LightRequests, peer_address: str) -> None:
+        """Refuse a peer that is an agent: with 1.1 it could refuse its payout, and nobody would ever get his money."""
+        if is_agent_definition(await hub.get_definition(peer_address)):
+            raise ChannelOpeningError("invalid_peer_answer", "address_a is the address of an agent")
 
     async def _fund(self, channel: StoredChannel, deposit: int) -> None:
         state = channel.state

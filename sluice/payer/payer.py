@@ -25,6 +25,7 @@ import httpx
 from shared.agent.packages import PaymentSigner
 from shared.channels.model import Status
 from shared.channels.paying import spendable
+from shared.obyte.agents import AGENT_VERSIONS
 from shared.obyte.coins import BASE, Balance
 from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import generate_mnemonic, payment_key
@@ -43,7 +44,7 @@ from sluice.payer.store import PayerStore
 from sluice.payer.wallet import PayerWallet, SettlementSummary
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from shared.channels.model import Channel
@@ -162,6 +163,7 @@ class Payer:
                     store=store,
                     peers=peers,
                     poster=poster,
+                    hub=lambda: wallet.connected(chosen.hub_timeout_s),
                     random_bytes=random_bytes,
                 ),
                 desk=PaymentDesk(
@@ -207,8 +209,12 @@ class Payer:
         asset: str = BASE,
         timeout_s: int | None = None,
         salt: str | None = None,
+        versions: Sequence[str] = AGENT_VERSIONS,
     ) -> PayerChannel:
         """Open a channel to the receiver at `url` with a first deposit, which is on its way when this returns.
+
+        `versions` of the channels agent are offered in turn. In a channel of 1.1 the receiver can take our deposit, and
+        JavaScript receivers know no other one.
 
         `timeout_s`: how long our closing must wait for the peer (default 1000). Give a `salt` of your own to be able
         to repeat the call after a crash or an error: the same salt never opens a second channel to the same peer.
@@ -217,7 +223,8 @@ class Payer:
         that does not answer after the deposit was journaled is no error: it is posted until the ledger has it.
         """
         timeout = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
-        return self.channel(await self._opener.open(url, deposit, asset=asset, timeout_s=timeout, salt=salt))
+        opened = self._opener.open(url, deposit, asset=asset, timeout_s=timeout, salt=salt, versions=versions)
+        return self.channel(await opened)
 
     def channel(self, aa_address: str) -> PayerChannel:
         """Return the channel with this address. Raises UnknownChannelError."""

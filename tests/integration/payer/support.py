@@ -94,7 +94,8 @@ class Receiver:
         params = request["params"]
         if request["command"] == "create_channel":
             aa_address = channel_address(
-                self.key.address, params["address"], params["asset"], params["timeout"], params["salt"]
+                self.key.address,
+                *(params[name] for name in ("address", "asset", "timeout", "salt", "version")),
             )
             return {"response": {"address_a": self.address_a or self.key.address, "aa_address": aa_address}}
         package = params["signed_package"]
