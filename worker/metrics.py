@@ -32,6 +32,12 @@ GREATEST_AT_RISK = Gauge(
     "sluice_at_risk_greatest_channel", f"What one peer could take; {_LISTED}", ["asset"], registry=REGISTRY
 )
 LIMIT_AT_RISK = Gauge("sluice_at_risk_limit", "At this much payments are stopped", ["asset"], registry=REGISTRY)
+UNSETTLED = Gauge("sluice_unsettled_channels", "Channels whose closing has not ended yet", registry=REGISTRY)
+CLOSING_DEADLINE = Gauge(
+    "sluice_closing_deadline_seconds",
+    "Until the first peer can end a closing that we have to answer; +Inf without one",
+    registry=REGISTRY,
+)
 LEASE_HELD = Gauge("sluice_lease_held", "1 while this worker is the active one", registry=REGISTRY)
 
 

@@ -17,6 +17,7 @@ from shared.store.errors import InstanceMismatchError
 from shared.store.mark import Mark
 from worker.alarms import Alarms
 from worker.channel_reader import ChannelReader
+from worker.closing_watch import ClosingLimits, ClosingWatch
 from worker.commands import CommandPace, Commands, OpeningRules, Tools, all_kinds
 from worker.cross_checks import CrossCheckPace, CrossChecks
 from worker.definitions import AuthorChecks
@@ -31,6 +32,7 @@ from worker.pacing import Backoff
 from worker.peers.peers import Peers
 from worker.proving import Prover
 from worker.reading import LedgerReader
+from worker.refilling import Refilling, RefillPace
 from worker.rollback import Rollback, RollbackPace
 from worker.settlement import Settlement, SettlementPace
 from worker.wallet import Spending, Wallet
@@ -55,6 +57,7 @@ class Pace:
     rollback: RollbackPace = field(default_factory=RollbackPace)
     exposure: ExposurePace = field(default_factory=ExposurePace)
     commands: CommandPace = field(default_factory=CommandPace)
+    refilling: RefillPace = field(default_factory=RefillPace)
     hub: SessionPace = field(default_factory=SessionPace)
     cross_checks: CrossCheckPace = field(default_factory=CrossCheckPace)
 
@@ -79,6 +82,7 @@ class Circumstances:
     """Of the database, kept outside of it."""
     pace: Pace = field(default_factory=Pace)
     spending: Spending = field(default_factory=Spending)
+    closing: ClosingLimits = field(default_factory=ClosingLimits)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
@@ -120,11 +124,20 @@ class Vault:
             guard,
             self._session,
             self.wallet,
+            ClosingWatch(self.alarms, given.closing, given.monotonic),
             on_posted=self._commands.wake,
             clock=now_s,
             monotonic=given.monotonic,
             jitter=given.jitter,
             pace=pace.settlement,
+        )
+        self._refilling = Refilling(
+            guard,
+            self.wallet,
+            Depositing(given.exposure),
+            monotonic=given.monotonic,
+            jitter=given.jitter,
+            pace=pace.refilling,
         )
         self._exposure = Exposure(
             guard,
@@ -171,6 +184,7 @@ class Vault:
             working = [
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),
                 tasks.create_task(self._commands.run(stopping), name="vault-commands"),
+                tasks.create_task(self._refilling.run(stopping), name="vault-refilling"),
                 tasks.create_task(self._rollback.run(stopping), name="vault-rollback"),
             ]
             await asyncio.wait(working)
@@ -181,6 +195,7 @@ class Vault:
         """Do what there is to do now."""
         self._commands.wake()
         self._settlement.wake()
+        self._refilling.wake()
         self._rollback.wake()
 
     def _tools(self) -> Tools:
@@ -207,6 +222,7 @@ class Vault:
     def _channel_changed(self, aa_address: str) -> None:
         self._given.bus.publish(CHANNEL_CHANGED, {"aa_address": aa_address})
         self._settlement.look_at(aa_address)
+        self._refilling.look_at(aa_address)
         self._cross_checks.ask_for(aa_address)
         self._commands.wake()
 

@@ -103,8 +103,8 @@ def next_trigger(channel: Channel, *, ledger_time_s: float, margin_s: float = 0)
         case Status.OPEN if channel.period_closed_by_me == channel.period and not channel.is_unsure:
             return closing_claim(channel)
         case Status.CLOSING_BY_PEER:
-            if is_dishonest(channel) and channel.claim is not None:
-                return FraudProof(period=channel.period, claim=channel.claim)
+            if is_dishonest(channel):
+                return None if channel.claim is None else FraudProof(period=channel.period, claim=channel.claim)
             return Confirm(period=channel.period, additional_from_me=_never_credited(channel))
         case Status.CLOSING_BY_ME if channel.close_started_at_s is not None:
             if ledger_time_s < channel.close_started_at_s + channel.timeout_s + margin_s:

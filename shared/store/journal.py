@@ -102,11 +102,17 @@ _UNFINISHED = f"""
     SELECT {_COLUMNS} FROM journal WHERE state IN ('composed', 'posted') ORDER BY id
 """
 
+_ON_THEIR_WAY = "SELECT DISTINCT aa_address, period, purpose FROM journal WHERE state IN ('composed', 'posted')"
+
 _GET = f"SELECT {_COLUMNS} FROM journal WHERE unit = $1"
 
 _KNOWN = "SELECT unit FROM journal WHERE unit = ANY($1)"
 
 _OF_CHANNEL = f"SELECT {_COLUMNS} FROM journal WHERE aa_address = $1 ORDER BY id"
+
+_IS_UNDER_WAY = """
+    SELECT EXISTS (SELECT FROM journal WHERE reference = $1 AND reference <> '' AND state IN ('composed', 'posted'))
+"""
 
 _OF_REFERENCE = f"SELECT {_COLUMNS} FROM journal WHERE reference = $1 AND reference <> '' ORDER BY id"
 
@@ -163,6 +169,11 @@ async def unfinished(conn: Connection) -> list[Entry]:
     return [_entry_of(row) for row in await conn.fetch(_UNFINISHED)]
 
 
+async def on_their_way(conn: Connection) -> set[tuple[str | None, int | None, str]]:
+    """Return channel, period and purpose of the units whose fate is open."""
+    return {(row["aa_address"], row["period"], row["purpose"]) for row in await conn.fetch(_ON_THEIR_WAY)}
+
+
 async def get(conn: Connection, unit: str) -> Entry | None:
     """Return the entry of a unit, None if it is not ours."""
     row = await conn.fetchrow(_GET, unit)
@@ -194,6 +205,11 @@ async def page(conn: Connection, *, before: int | None = None, limit: int = 100)
 async def of_reference(conn: Connection, reference: str) -> list[Entry]:
     """Return all units made for one reference, such as the command that asked for them, in their order."""
     return [_entry_of(row) for row in await conn.fetch(_OF_REFERENCE, reference)]
+
+
+async def is_under_way(conn: Connection, reference: str) -> bool:
+    """Whether the fate of a unit made for a reference is open."""
+    return bool(await conn.fetchval(_IS_UNDER_WAY, reference))
 
 
 def _entry_of(row: asyncpg.Record) -> Entry:
