@@ -156,7 +156,9 @@ class Session:
 
     def _response(self, request: Request, answer: JsonValue) -> str:
         try:
-            return self._protocol.respond(request.tag, request.command, answer)
+            frame = self._protocol.respond(request.tag, request.command, answer)
+            # Where there is nothing hubs say null, which the protocol leaves out.
+            return frame if answer is not None else f'{frame.removesuffix("}]")},"response":null}}]'
         except HubProtocolError:
             return self._protocol.respond_error(request.tag, request.command, HISTORY_TOO_LARGE)
 

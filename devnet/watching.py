@@ -73,8 +73,8 @@ class Watches:
     def _tell_of_unit(self, record: UnitRecord, source: object) -> None:
         if record.sequence != "good":
             return
-        watchers = {watcher for address in touched_addresses(record) for watcher in self._by_address.get(address, ())}
-        for watcher in watchers:
+        # Hubs tell it once for every watched address that the unit touches.
+        for watcher in [w for address in touched_addresses(record) for w in self._by_address.get(address, ())]:
             if watcher is source:
                 continue
             if record.is_agent:

@@ -227,5 +227,5 @@ class Client:
 class Hub(hub.Hub):
     """A hub whose clients need no sockets."""
 
-    def client(self, *, is_local: bool = True) -> Client:
+    def connect(self, *, is_local: bool = True) -> Client:
         return Client(self, is_local=is_local)

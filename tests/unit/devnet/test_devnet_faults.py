@@ -24,7 +24,7 @@ def hub(ledger: Ledger) -> Hub:
 
 @pytest.fixture
 def client(hub: Hub) -> Client:
-    return hub.client()
+    return hub.connect()
 
 
 def history(client: Client, *addresses: str, ledger: Ledger) -> ProvenHistory:
@@ -60,7 +60,7 @@ class TestLies:
         assert client.ask("light/get_history", question) != truth
         assert client.ask("light/get_history", question) == truth
         hub.faults.lie(*LIES[name])
-        assert Hub(channel.ledger).client().ask("light/get_history", question) == truth
+        assert Hub(channel.ledger).connect().ask("light/get_history", question) == truth
 
     @pytest.mark.parametrize(
         "name",
@@ -123,7 +123,7 @@ def test_hidden_unit_was_never_heard_of(hub: Hub, client: Client, channel: TestC
     assert unit not in {told.unit_hash for told in seen.units}
     assert unit not in {told.trigger_unit for told in seen.aa_responses}
     assert len(client.ask("light/get_aa_responses", {"aa": channel.address})) == 1
-    honest = history(Hub(ledger).client(), channel.b.address, ledger=ledger)
+    honest = history(Hub(ledger).connect(), channel.b.address, ledger=ledger)
     assert unit in {told.unit_hash for told in honest.units}
     hub.faults.hidden.clear()
     assert unit in {told.unit_hash for told in history(client, channel.b.address, ledger=ledger).units}
@@ -229,7 +229,7 @@ def test_wrong_clock_dates_parents_and_judges_units(hub: Hub, client: Client, al
 def test_quoted_fee_is_not_the_true_one(hub: Hub, client: Client, alice: Actor) -> None:
     hub.faults.quoted_tps_fee = 123_456
     assert parents(client, alice)["tps_fee"] == 123_456
-    assert parents(Hub(hub.ledger).client(), alice)["tps_fee"] < 123_456
+    assert parents(Hub(hub.ledger).connect(), alice)["tps_fee"] < 123_456
 
 
 def test_fees_can_really_jump(client: Client, ledger: Ledger, alice: Actor, bob: Actor) -> None:
@@ -244,7 +244,7 @@ def test_fees_can_really_jump(client: Client, ledger: Ledger, alice: Actor, bob:
 
 
 def test_vote_is_told_to_those_who_were_told_before(hub: Hub, client: Client, ledger: Ledger, alice: Actor) -> None:
-    other = hub.client()
+    other = hub.connect()
     history(client, alice.address, ledger=ledger)
     before = len(client.told("system_vars"))
     ledger.vote("threshold_size", 20_000)
@@ -284,7 +284,7 @@ def test_hub_can_claim_votes_that_never_were(hub: Hub, client: Client, ledger: L
 
 
 def test_everyone_can_be_told_anything(hub: Hub) -> None:
-    clients = [hub.client(), hub.client()]
+    clients = [hub.connect(), hub.connect()]
     hub.say("upgrade_required")
     hub.send_raw("no JSON")
     hub.send_raw(b"\0")
@@ -292,7 +292,7 @@ def test_everyone_can_be_told_anything(hub: Hub) -> None:
         assert client.told("upgrade_required") == [None]
         assert client.raw_frames[-2:] == ["no JSON", b"\0"]
     hub.faults.greeting = ("[]",)
-    assert hub.client().raw_frames[-1] == "[]"
+    assert hub.connect().raw_frames[-1] == "[]"
     hub.drop_connections()
     assert all(client.is_cut for client in clients)
 
@@ -301,7 +301,7 @@ class TestControls:
     """The same by private requests."""
 
     def test_only_clients_of_this_machine_are_obeyed(self, hub: Hub) -> None:
-        stranger = hub.client(is_local=False)
+        stranger = hub.connect(is_local=False)
         for command in ("devnet/pause", "devnet/fund", "devnet/condition"):
             assert "own machine" in stranger.ask(command, {})["error"]
         assert stranger.ask("get_witnesses")

@@ -80,13 +80,13 @@ values = st.recursive(
 @given(command=st.sampled_from(REQUESTS), params=values)
 @settings(max_examples=300, deadline=None)
 def test_nothing_a_stranger_asks_breaks_the_hub(command: str, params: Any) -> None:
-    HUB.client().ask(command, params)
+    HUB.connect().ask(command, params)
 
 
 @given(subject=st.sampled_from(SUBJECTS), body=values)
 @settings(max_examples=200, deadline=None)
 def test_nothing_a_stranger_says_breaks_the_hub(subject: str, body: Any) -> None:
-    HUB.client().say(subject, body)
+    HUB.connect().say(subject, body)
 
 
 @given(data=st.data())
@@ -102,7 +102,7 @@ def test_no_mutilated_unit_breaks_the_hub_or_makes_money(data: st.DataObject) ->
     with contextlib.suppress(ObyteError, LookupError, TypeError, ValueError, AttributeError, StopIteration):
         unit = actor.resigned(unit, fees=False)["unit"]
     before = set(records)
-    Hub(ledger).client().ask("post_joint", {"unit": unit})
+    Hub(ledger).connect().ask("post_joint", {"unit": unit})
     for unit_hash in records.keys() - before:
         accepted: Any = records[unit_hash].unit
         payload = accepted["messages"][0]["payload"]

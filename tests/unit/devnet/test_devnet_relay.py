@@ -30,7 +30,7 @@ def hub(ledger: Ledger) -> Hub:
 @pytest.fixture
 def stranger(hub: Hub) -> Client:
     """Whoever sends: no login is needed for that."""
-    return hub.client()
+    return hub.connect()
 
 
 def signed(key: KeyPair, message: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def signed(key: KeyPair, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def log_in(hub: Hub, key: KeyPair, **limits: int) -> Client:
-    client = hub.client()
+    client = hub.connect()
     login = {"challenge": client.told("hub/challenge")[0], "pubkey": key.pubkey_b64, **limits}
     client.say("hub/login", signed(key, login))
     return client
@@ -80,7 +80,7 @@ def test_new_device_is_told_so_and_a_known_one_what_is_there(hub: Hub) -> None:
     ],
 )
 def test_login_is_refused(hub: Hub, change: dict[str, Any], complaint: str) -> None:
-    client = hub.client()
+    client = hub.connect()
     login = signed(BOB, {"challenge": client.told("hub/challenge")[0], "pubkey": BOB.pubkey_b64})
     client.say("hub/login", login | change)
     assert client.told("error") == [complaint]
@@ -89,7 +89,7 @@ def test_login_is_refused(hub: Hub, change: dict[str, Any], complaint: str) -> N
 
 
 def test_challenge_is_repeated_and_nulls_are_not_signed(hub: Hub) -> None:
-    client = hub.client()
+    client = hub.connect()
     client.say("hub/repeat_challenge")
     first, second = client.told("hub/challenge")
     assert first == second
@@ -290,5 +290,5 @@ def test_what_is_kept_is_bounded(hub: Hub, stranger: Client, monkeypatch: pytest
 
 def test_hubs_of_one_ledger_know_different_devices(hub: Hub, ledger: Ledger) -> None:
     log_in(hub, BOB)
-    elsewhere = Hub(ledger).client()
+    elsewhere = Hub(ledger).connect()
     assert elsewhere.ask("hub/deliver", message(1)).keys() == {"error"}

@@ -41,7 +41,7 @@ def test_unit_seen_first_is_taken_back_when_the_later_one_wins(
     ledger: Ledger, alice: Actor, bob: Actor, carol: Actor
 ) -> None:
     hub = Hub(ledger)
-    client = hub.client()
+    client = hub.connect()
     client.say("light/new_address_to_watch", bob.address)
     first, second = rivals(ledger, alice, bob, carol)
     assert [told["unit"]["unit"] for told in client.told("joint")] == [first.hash]
@@ -107,7 +107,7 @@ def test_forgotten_loser_leaves_the_winner_alone(ledger: Ledger, alice: Actor, b
 
 
 def test_forgotten_definition_is_unknown(ledger: Ledger, channel: TestChannel) -> None:
-    client = Hub(ledger).client()
+    client = Hub(ledger).connect()
     record = ledger.post(channel.open_unit(50_000))
     assert client.ask("light/get_definition", channel.address)
     ledger.forget(record.hash)
@@ -127,7 +127,7 @@ def answered(ledger: Ledger, channel: TestChannel) -> UnitRecord:
 
 def test_response_is_made_anew_until_it_is_final(ledger: Ledger, channel: TestChannel) -> None:
     record = answered(ledger, channel)
-    client = Hub(ledger).client()
+    client = Hub(ledger).connect()
     client.say("light/new_address_to_watch", channel.address)
     again = ledger.recreate(record.hash)
     assert again.hash != record.hash

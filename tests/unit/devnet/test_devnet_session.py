@@ -33,7 +33,7 @@ def hub(ledger: Ledger) -> Hub:
 
 @pytest.fixture
 def client(hub: Hub) -> Client:
-    return hub.client()
+    return hub.connect()
 
 
 def history(client: Client, **params: Any) -> Any:
@@ -106,7 +106,7 @@ def test_posting_is_answered_with_accepted_known_or_the_reason(client: Client, a
 
 
 def test_watcher_is_told_of_the_unit_and_then_that_it_is_proven(hub: Hub, alice: Actor, bob: Actor) -> None:
-    watcher, poster = hub.client(), hub.client()
+    watcher, poster = hub.connect(), hub.connect()
     watcher.say("light/new_address_to_watch", bob.address)
     poster.say("light/new_address_to_watch", bob.address)
     joint = alice.compose([Output(bob.address, 1_000)])
@@ -122,7 +122,7 @@ def test_asking_for_a_history_watches_addresses_and_units(hub: Hub, client: Clie
     history(client, addresses=[bob.address])
     record = alice.pay(bob.address, 1_000)
     assert client.told("joint")
-    other = hub.client()
+    other = hub.connect()
     history(other, requested_joints=[record.hash])
     hub.ledger.settle()
     assert other.told("light/have_updates") == [None]
