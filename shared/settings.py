@@ -131,6 +131,15 @@ class Settings(BaseSettings):
     """Longest timeout of a channel that a peer may open with us."""
     default_channel_timeout_s: Seconds = 1000
     """Timeout of the channels we open."""
+    confirm_closings_from: Annotated[int, Field(ge=0, le=9_000_000_000_000_000), Unit("bytes")] = 2_000
+    """A peer's closing that moves less than this for us is left to him: he can end it himself after the timeout. A
+    confirmation costs about 1 000 in fees. 0 confirms every closing at once."""
+    deadline_warn_share: Annotated[float, Field(gt=0, le=1), Unit("share of the timeout")] = 0.5
+    """The alarm `deadline_near` is raised when a peer's closing is unanswered for this long."""
+    deadline_defend_share: Annotated[float, Field(gt=0, le=1), Unit("share of the timeout")] = 0.7
+    """From here on the answer to a peer's closing may use all coins and cost up to half of what is at stake."""
+    closing_overdue_s: Duration = 600
+    """The alarm `closing_overdue` is raised when a closing of ours has not ended this long after its timeout."""
     agent_versions: Annotated[AgentVersions, NoDecode, Unit("versions")] = ("1.2", "1.1")
     """Versions of the channels agent that new channels may have, separated by commas, the preferred one first. Those
     that are not published on the network (`sluice wallet publish-agent`) are left out. A peer can rob us of what is in

@@ -12,6 +12,7 @@ from shared.obyte.networks import network_named
 from shared.receiving.exposure import exposure_rules
 from shared.store.database import Database, Role
 from shared.store.mark import Mark, mark_file_of
+from worker.closing_watch import ClosingLimits
 from worker.errors import ConfigurationError
 from worker.hub_session import SessionPace
 from worker.keys import open_wallet_key
@@ -91,6 +92,12 @@ class RuntimeThread:
             spending=Spending(settings.wallet_reserve, settings.max_fee_ratio, settings.max_fee),
             exposure=exposure_rules(settings),
             channel_timeout_s=settings.default_channel_timeout_s,
+            closing=ClosingLimits(
+                warn_share=settings.deadline_warn_share,
+                defend_share=settings.deadline_defend_share,
+                overdue_s=settings.closing_overdue_s,
+                confirm_from=settings.confirm_closings_from,
+            ),
             mark=Mark(mark_file_of(settings.wallet_file), own_address=key.address, network=settings.network),
         )
         self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)
