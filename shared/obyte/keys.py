@@ -28,6 +28,7 @@ _PURPOSE = 44
 _COIN_TYPE = 0
 _DEVICE_CHILD = 1
 _ENTROPY_BYTES = 16
+_PHRASE_LENGTHS = (12, 15, 18, 21, 24)
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,27 @@ def generate_mnemonic(entropy: bytes | None = None) -> str:
 
 
 def mnemonic_seed(mnemonic: str, passphrase: str = "") -> bytes:
-    """Return the 64-byte seed of an English seed phrase. Raises `KeyDerivationError` (`invalid_mnemonic`)."""
-    phrase = " ".join(mnemonic.split())
+    """Return the 64-byte seed of an English seed phrase.
+
+    Raises `KeyDerivationError` (`invalid_mnemonic`), which tells wrong words by their position and never quotes one.
+    """
+    words = mnemonic.split()
+    phrase = " ".join(words)
     if not _english().check(phrase):
-        raise KeyDerivationError("invalid_mnemonic", "the seed phrase has an unknown word or a wrong checksum")
+        raise KeyDerivationError("invalid_mnemonic", _fault_of(words))
     return Mnemonic.to_seed(phrase, passphrase)
+
+
+def _fault_of(words: list[str]) -> str:
+    known = frozenset(_english().wordlist)
+    unknown = [str(position) for position, word in enumerate(words, 1) if word not in known]
+    if len(words) not in _PHRASE_LENGTHS:
+        lengths = ", ".join(map(str, _PHRASE_LENGTHS))
+        return f"a seed phrase has {lengths} words, this one has {len(words)}"
+    if unknown:
+        which = f"word {unknown[0]} is" if len(unknown) == 1 else f"words {', '.join(unknown)} are"
+        return f"{which} not in the English list of seed words, which are in lower case"
+    return "the checksum is wrong: a word was mistaken for another one, or the words are out of order"
 
 
 def payment_key(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sluice.cli.asking import Key, Timeout, Wait, ask_worker
 from sluice.cli.common import (
     AsJson,
     CommandError,
@@ -37,6 +38,9 @@ def register(app: typer.Typer) -> None:
     commands.command(epilog="Example: sluice wallet init --mnemonic-file seed.txt")(init)
     commands.command(epilog="Example: sluice wallet address")(address)
     commands.command(epilog="Example: sluice wallet balance --json")(balance)
+    commands.command(epilog="Example: sluice wallet history --limit 20")(history)
+    commands.command(epilog="Example: sluice wallet send ADDRESS 250000")(send)
+    commands.command(epilog="Example: sluice wallet publish-agent --version 1.2")(publish_agent)
     commands.command(epilog="Example: sluice wallet trust-database")(trust_database)
     app.add_typer(commands)
 
@@ -70,13 +74,68 @@ def address(payer: OfPayer = False, as_json: AsJson = False) -> None:
 
 
 def balance(payer: OfPayer = False, as_json: AsJson = False) -> None:
-    """Show what the wallet holds on the ledger, in each asset's smallest unit. Deposits in channels are not part."""
+    """Show what the wallet holds on the ledger, in each asset's smallest unit.
+
+    `reserve` is the part of it that only settling and defending channels may use; `at stake` is not in the wallet but
+    in channels: what they would pay us if all of them were closed now.
+    """
     found = run(_payer_balances() if payer else _balances())
     if as_json:
-        print_json({asset: {"stable": held.stable, "pending": held.pending} for asset, held in found.items()})
+        print_json(found)
         return
-    rows = [(asset, held.stable, held.pending) for asset, held in found.items()]
-    print_table(["asset", "stable", "pending"], rows, empty="nothing")
+    columns = list(next(iter(found.values())))
+    rows = [(asset, *held.values()) for asset, held in found.items()]
+    print_table(["asset", *(name.replace("_", " ") for name in columns)], rows, empty="nothing")
+
+
+def history(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most this many.")] = 50, as_json: AsJson = False
+) -> None:
+    """List the units that the worker has made, newest first: what for, what became of them, what they cost."""
+    found = run(_history(limit))
+    if as_json:
+        print_json(found)
+        return
+    columns = ["made", "purpose", "channel", "period", "reference", "state", "fees", "unit", "error"]
+    print_table(columns, [tuple(unit[name] for name in columns) for unit in found], empty="No unit was made yet.")
+
+
+def send(  # noqa: PLR0913, PLR0917 (each is an option of the command)
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Who is paid.")],
+    amount: Annotated[
+        int | None, typer.Argument(min=1, metavar="[AMOUNT]", help="How much, in the asset's smallest unit.")
+    ] = None,
+    asset: Annotated[str, typer.Option(metavar="ASSET", help='"base" or the 44 characters of an asset.')] = "base",
+    send_all: Annotated[bool, typer.Option("--all", help="Everything but the reserve.")] = False,
+    to_agent: Annotated[bool, typer.Option("--to-agent", help="The payee may be an autonomous agent.")] = False,
+    key: Key = None,
+    wait: Wait = True,
+    timeout: Timeout = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Pay out of the receiver's wallet, all but the reserve. The worker does it, once, whatever happens to it."""
+    from shared.orders import Withdraw
+
+    if (amount is None) != send_all:
+        raise CommandError("say how much: an amount, or --all")
+    _check_address(address)
+    params = {"address": address, "amount": amount or "all", "asset": asset, "to_agent": to_agent}
+    _tell(run(ask_worker(Withdraw, params, key=key, wait_s=timeout if wait else 0)), as_json)
+
+
+def publish_agent(
+    version: Annotated[str, typer.Option(metavar="VERSION", help="Of the agent.")] = "1.2",
+    wait: Wait = True,
+    timeout: Timeout = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Put the channels agent that we have repaired on this network, so that channels can use it.
+
+    Needed once per network, by anybody. Publishing it again does no harm and costs its fee.
+    """
+    from shared.orders import PublishAgent
+
+    _tell(run(ask_worker(PublishAgent, {"version": version}, wait_s=timeout if wait else 0)), as_json)
 
 
 def _address() -> str:
@@ -90,20 +149,75 @@ async def _payer_address() -> str:
         return payer.address
 
 
-async def _balances() -> Mapping[str, Balance]:
-    from shared.store import instance
+async def _balances() -> dict[str, dict[str, int]]:
+    from shared.obyte.coins import BASE, Balance
+    from shared.store import instance, wallet_units
     from sluice.machine.vault import vault_balances
 
-    async with open_database(read_settings()) as database, database.transaction() as conn:
+    settings = read_settings()
+    async with open_database(settings) as database, database.transaction() as conn:
         here = await instance.read(conn)
         if here is None:
             raise CommandError("no worker has run on this database yet: start `sluice worker`")
-        return await vault_balances(conn, here.own_address)
+        held = await vault_balances(conn, here.own_address)
+        at_stake = await wallet_units.held_in_channels(conn)
+    return {
+        asset: {
+            **_amounts(held.get(asset, Balance(0, 0))),
+            "reserve": settings.wallet_reserve if asset == BASE else 0,
+            "at_stake": at_stake.get(asset, 0),
+        }
+        for asset in dict.fromkeys((*held, *at_stake))
+    }
 
 
-async def _payer_balances() -> Mapping[str, Balance]:
+async def _payer_balances() -> dict[str, dict[str, int]]:
     async with open_payer(read_settings()) as payer:
-        return {"base": await payer.balance()}
+        return {"base": _amounts(await payer.balance())}
+
+
+def _amounts(held: Balance) -> dict[str, int]:
+    return {"stable": held.stable, "pending": held.pending}
+
+
+async def _history(limit: int) -> list[dict[str, Any]]:
+    from shared.store import journal
+
+    async with open_database(read_settings()) as database, database.connection() as conn:
+        entries = await journal.page(conn, limit=limit)
+    return [
+        {
+            "made": entry.created_at,
+            "purpose": entry.purpose,
+            "channel": entry.aa_address,
+            "period": entry.period,
+            "reference": entry.reference or None,
+            "state": entry.state.value,
+            "fees": _fees(entry.joint["unit"]),
+            "unit": entry.unit,
+            "error": entry.error,
+        }
+        for entry in entries
+    ]
+
+
+def _fees(unit: Mapping[str, Any]) -> int:
+    names = ("headers_commission", "payload_commission", "oversize_fee", "tps_fee")
+    return sum(unit.get(name, 0) for name in names)
+
+
+def _check_address(address: str) -> None:
+    from shared.obyte.chash import is_valid_address
+
+    if not is_valid_address(address):
+        raise CommandError(f"{address} is no address: it has a typing error or is of another network's kind")
+
+
+def _tell(fields: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
 
 
 def _read_phrase(file: Path) -> str:

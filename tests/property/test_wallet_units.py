@@ -22,7 +22,7 @@ from worker.wallet.spending import DEFENCE_SHARE
 
 KEY = KeyPair(hashlib.sha256(b"wallet").digest())
 OTHER = KeyPair(hashlib.sha256(b"other").digest()).address
-THRESHOLD = 10_000
+THRESHOLD = 2_000
 MCI = 100
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from shared.obyte.composing import Output
 from shared.obyte.hub_client import HubClient
 from shared.obyte.hub_errors import HubTimeoutError, JointRefusedError
 from shared.store import alarms, journal
-from tests.integration.worker.support import eventually
+from tests.integration.worker.support import BOUND_S, eventually
 from worker.wallet import Purpose, UnitOrder, Urgency, Wallet
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 async def wallet_of(world: World, runtime: Runtime) -> Wallet:
     """The wallet of a worker that is in step with the ledger."""
+    await asyncio.wait_for(runtime.holding.wait(), BOUND_S)
     await eventually(world.is_awake, "a heartbeat")
     vault = runtime._vault
     assert vault is not None

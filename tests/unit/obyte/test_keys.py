@@ -69,6 +69,22 @@ def test_a_wrong_phrase_is_refused(phrase: str) -> None:
         assert refusal.value.code == "invalid_mnemonic"
 
 
+@pytest.mark.parametrize(
+    ("phrase", "fault"),
+    [
+        (PHRASE.replace("about", "aboot"), "word 12 is not in the English list"),
+        ("Abandon " + PHRASE.removeprefix("abandon ").replace("about", "aboot"), "words 1, 12 are not in the"),
+        (PHRASE.replace("about", "abandon"), "the checksum is wrong"),
+        (PHRASE + " about", "24 words, this one has 13"),
+        ("", "this one has 0"),
+    ],
+)
+def test_what_is_wrong_with_a_phrase_is_told_without_quoting_it(phrase: str, fault: str) -> None:
+    with pytest.raises(KeyDerivationError, match=fault) as refusal:
+        mnemonic_seed(phrase)
+    assert not any(word in str(refusal.value) for word in ("abandon", "aboot", "about"))
+
+
 def test_addresses_differ_by_account_change_and_index() -> None:
     keys = [
         payment_key(PHRASE),

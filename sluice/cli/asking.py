@@ -1,0 +1,68 @@
+"""Asking the worker for something from the command line: a row in `commands`, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sluice.cli.common import CommandError, open_database, read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.orders import Order
+    from shared.store.commands import Command
+
+POLL_S = 0.25
+
+Key = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Name the request yourself: the same one under the same name is done once."),
+]
+Wait = Annotated[bool, typer.Option(help="Wait until the hub has the unit.")]
+Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait at most this long.")]
+
+
+async def ask_worker(
+    order: type[Order],
+    params: Mapping[str, Any],
+    *,
+    aa_address: str | None = None,
+    key: str | None = None,
+    wait_s: float,
+) -> dict[str, Any]:
+    """Queue an order and wait for its outcome; the worker looks every second, so it need not be called.
+
+    Returns `command`, `state` and the fields of the result. Raises CommandError, OrderError for wrong parameters,
+    IdempotencyConflictError when another request has that key.
+    """
+    from shared.orders import read_order
+    from shared.store import commands
+
+    read_order(order, params)
+    async with open_database(read_settings()) as database:
+        async with database.transaction() as conn:
+            command = await commands.insert(
+                conn, order.kind, params, idempotency_key=key or f"cli-{uuid.uuid4()}", aa_address=aa_address
+            )
+        deadline = time.monotonic() + wait_s
+        while command.finished_at is None and time.monotonic() < deadline:
+            await asyncio.sleep(POLL_S)
+            async with database.connection() as conn:
+                command = await commands.get(conn, command.id) or command
+    return _outcome(command, has_waited=wait_s > 0)
+
+
+def _outcome(command: Command, *, has_waited: bool) -> dict[str, Any]:
+    if command.error is not None:
+        raise CommandError(command.error)
+    if command.finished_at is None and has_waited:
+        raise CommandError(
+            f"command {command.id} is still {command.state.value}: it goes on; is a worker running? "
+            "`sluice wallet history` tells what became of it"
+        )
+    return {"command": command.id, "state": command.state.value, **(command.result or {})}
