@@ -43,14 +43,17 @@ _MEASURE = """
         FROM page
         LEFT JOIN unnest($4::text[], $5::bigint[]) AS limits (asset, sweep_above) USING (asset)
        WHERE at_risk > 0 AND status <> 'closing_initiated_by_me' AND version <> ALL ($3::text[])
+    ), ranked AS (
+      SELECT *, row_number() OVER (
+               PARTITION BY asset COLLATE "C", is_closable, is_ripe ORDER BY at_risk DESC, aa_address COLLATE "C"
+             ) AS place
+        FROM risky
     ), found AS (
       SELECT asset, sum(at_risk) AS total, sum(at_risk) FILTER (WHERE is_settling) AS settling,
              max(at_risk) AS greatest,
-             (array_agg((aa_address, at_risk) ORDER BY at_risk DESC, aa_address)
-               FILTER (WHERE is_closable AND is_ripe))[:$7] AS ripe,
-             (array_agg((aa_address, at_risk) ORDER BY at_risk DESC, aa_address)
-               FILTER (WHERE is_closable))[:$7] AS closable
-        FROM risky
+             array_agg((aa_address, at_risk)) FILTER (WHERE is_closable AND is_ripe AND place <= $7) AS ripe,
+             array_agg((aa_address, at_risk)) FILTER (WHERE is_closable AND place <= $7) AS closable
+        FROM ranked
        GROUP BY asset
     )
     SELECT last, found.*
@@ -98,13 +101,14 @@ async def deposits_on_their_way(conn: Connection) -> dict[str, int]:
 
 
 def _found(row: asyncpg.Record) -> AssetAtRisk:
-    return AssetAtRisk(
+    unordered = AssetAtRisk(
         total=int(row["total"]),
         settling=int(row["settling"] or 0),
         greatest=row["greatest"],
         ripe=tuple(ChannelAtRisk(*channel) for channel in row["ripe"] or ()),
         closable=tuple(ChannelAtRisk(*channel) for channel in row["closable"] or ()),
     )
+    return AssetAtRisk().joined(unordered)
 
 
 # ------------------------------------------------------------------------------------------------------------ sweeping
