@@ -91,6 +91,7 @@ class RuntimeThread:
             pace=Pace(hub=SessionPace(away_s=settings.watcher_max_silence_s / 2)),
             spending=Spending(settings.wallet_reserve, settings.max_fee_ratio, settings.max_fee),
             exposure=exposure_rules(settings),
+            agent_versions=settings.agent_versions,
             channel_timeout_s=settings.default_channel_timeout_s,
             closing=ClosingLimits(
                 warn_share=settings.deadline_warn_share,

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from shared.agent.packages import PaymentSigner
 from shared.bus import CHANNEL_CHANGED
+from shared.obyte.agents import AGENT_VERSIONS
 from shared.obyte.hub_client import HubClient
 from shared.store import instance
 from shared.store.errors import InstanceMismatchError
 from shared.store.mark import Mark
+from worker.agent_versions import LOOK_S, AgentVersions
 from worker.alarms import Alarms
 from worker.channel_reader import ChannelReader
 from worker.closing_watch import ClosingLimits, ClosingWatch
@@ -60,6 +62,7 @@ class Pace:
     refilling: RefillPace = field(default_factory=RefillPace)
     hub: SessionPace = field(default_factory=SessionPace)
     cross_checks: CrossCheckPace = field(default_factory=CrossCheckPace)
+    agents_s: float = LOOK_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,8 @@ class Circumstances:
     exposure: ExposureRules
     order_providers: tuple[str, ...] = ()
     """Those that are trusted by a person's word; without it those of the first hub that was ever asked."""
+    agent_versions: tuple[str, ...] = AGENT_VERSIONS
+    """Versions of the channels agent that new channels may have, the preferred one first."""
     channel_timeout_s: int = 1_000
     """Timeout of channels that we open, where an order names none."""
     mark: Mark = field(default_factory=Mark)
@@ -118,6 +123,7 @@ class Vault:
             guard, self._session, given.key, given.network, now_s, self.alarms, spending=given.spending
         )
         self._cross_checks = CrossChecks(guard, self.alarms, given.monotonic, pace.cross_checks)
+        self._agents = AgentVersions(guard, self._session, given.agent_versions, look_s=pace.agents_s)
         self._peers = Peers(clock=given.clock, random_bytes=given.random_bytes)
         self._commands = Commands(guard, given.bus, all_kinds(self._tools()), self._channel_changed)
         self._settlement = Settlement(
@@ -171,6 +177,7 @@ class Vault:
         await self.alarms.load()
         await self._prover.load()
         await self.wallet.load()
+        await self._agents.load()
         async with self._peers, asyncio.TaskGroup() as tasks:
             endless = [
                 tasks.create_task(self._session.run(self._watcher.follow), name="vault-hub"),
@@ -179,6 +186,7 @@ class Vault:
                 tasks.create_task(self._commands.hear(), name="vault-doorbell"),
                 tasks.create_task(self.alarms.run(), name="vault-alarms"),
                 tasks.create_task(self._exposure.run(), name="vault-exposure"),
+                tasks.create_task(self._agents.run(), name="vault-agents"),
                 tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
             ]
             working = [
@@ -206,7 +214,7 @@ class Vault:
             peers=self._peers,
             signer=PaymentSigner(given.key, given.network),
             depositing=Depositing(given.exposure),
-            opening=OpeningRules(given.key.address, ("1.1",), given.channel_timeout_s, given.random_bytes),
+            opening=OpeningRules(given.key.address, self._agents.to_offer, given.channel_timeout_s, given.random_bytes),
             monotonic=given.monotonic,
             jitter=given.jitter,
             pace=given.pace.commands,

@@ -21,6 +21,7 @@ from shared.obyte.chash import is_valid_address
 from shared.obyte.composing import definition_message
 from shared.orders import Open
 from shared.peers.errors import PeerError, PeerRefusedError, UnansweredError
+from shared.peers.versions import versions_left
 from shared.store import channels, commands, contacts, deposits, refills
 from shared.store.channel_rows import NewChannel
 from shared.store.channels import Insertion
@@ -44,15 +45,17 @@ logger = get_logger(__name__)
 SALT_BYTES = 25
 PATIENCE_S = 30.0
 """How long an answer is waited for, over several questions."""
-_UNKNOWN_VERSION = frozenset({"unknown_agent_version", "Unknown AA version"})
 
 
 @dataclass(frozen=True, slots=True)
 class OpeningRules:
-    """Who we are, and what is chosen for an order that leaves it open. `versions`: of the agent, the best one first."""
+    """Who we are, and what is chosen for an order that leaves it open.
+
+    `versions`: of the agent, that can be offered when this one or none in particular is wanted, the best one first.
+    """
 
     own_address: str
-    versions: Sequence[str]
+    versions: Callable[[str | None], Sequence[str]]
     timeout_s: int
     random_bytes: Callable[[int], bytes]
 
@@ -124,7 +127,10 @@ class OpenKind(Kind[Open]):
         return Done({"unit": unit, **{name: progress[name] for name in told}})
 
     def _versions(self, order: Open) -> Sequence[str]:
-        return self._rules.versions if order.version is None else [order.version]
+        versions = self._rules.versions(order.version)
+        if not versions:
+            raise RefusedError("agent_not_published", "no channels agent that could be offered is on this network")
+        return versions
 
     def _check_contact(self, peer: str) -> None:
         try:
@@ -142,12 +148,14 @@ class OpenKind(Kind[Open]):
             return self._agreed(order, progress, order.peer, version)
         way = self._peers.to(order.peer)
         try:
-            for version in self._versions(order):
+            left = self._versions(order)
+            while True:
+                version, left = left[0], left[1:]
                 try:
                     answer = await way.request("create_channel", self._terms(order, progress, version))
                 except PeerRefusedError as error:
-                    is_about_version = error.code in _UNKNOWN_VERSION or error.text in _UNKNOWN_VERSION
-                    if is_about_version and version != self._versions(order)[-1]:
+                    left = versions_left(error, left)
+                    if left:
                         continue
                     raise RefusedError("peer_refused", f"the peer refuses the channel: {error.text}") from error
                 self._give_up_at_s.pop(command.id, None)
@@ -158,7 +166,6 @@ class OpenKind(Kind[Open]):
                 return None
             del self._give_up_at_s[command.id]
             raise RefusedError(error.code, f"the peer cannot be asked: {error.text}") from error
-        raise RefusedError("unknown_agent_version", "there is no version of the agent to offer")
 
     def _terms(self, order: Open, progress: Mapping[str, Any], version: str) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.obyte.agents import CHANNELS_BASE_AA, PUBLISHABLE_VERSIONS, publication_message
 from shared.orders import PublishAgent, Withdraw
+from shared.store import instance
 from worker.commands.kinds import Done, Kind, RefusedError
 from worker.commands.ordered_units import reference_of
 from worker.wallet import Purpose, UnitOrder, order_withdrawal
@@ -51,9 +52,13 @@ class PublishAgentKind(Kind[PublishAgent]):
         self._units = units
 
     async def start(self, conn: Connection, command: Command, order: PublishAgent) -> Mapping[str, Any]:  # noqa: ARG002
-        """Refuse versions that are not ours to publish."""
+        """Refuse versions that are not ours to publish, and those that somebody has published."""
         if order.version not in PUBLISHABLE_VERSIONS:
             raise RefusedError("unknown_agent_version", f"version {order.version} is not one that we publish")
+        here = await instance.read(conn)
+        if here is not None and order.version in here.agent_versions:
+            address = CHANNELS_BASE_AA[order.version]
+            raise RefusedError("already_published", f"version {order.version} is on this network already, as {address}")
         return {}
 
     async def follow(self, command: Command, order: PublishAgent) -> Done | None:

@@ -64,6 +64,7 @@ FAST = Pace(
     exposure=ExposurePace(round_s=0.1, rest=1.0),
     hub=SessionPace(retry_first_s=0.05, retry_longest_s=0.2, answer_s=2.0, slack_s=0.0),
     cross_checks=CrossCheckPace(again_s=0.1, patience_s=5.0),
+    agents_s=0.05,
 )
 
 
