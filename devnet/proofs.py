@@ -102,6 +102,7 @@ class _BallChain:
         self._known_mci = known_mci
         """The chain has come down to this index; its main chain ball is vouched for already."""
         self.balls: list[JsonValue] = []
+        self._told: set[str] = set()
 
     def reach(self, record: UnitRecord, mci: int) -> None:
         """Extend the chain to a unit; units must come newest first."""
@@ -110,6 +111,9 @@ class _BallChain:
             self._known_mci = self._next_mci(mci)
             self._add(main_chain[self._known_mci])
         place = main_chain[mci]
+        if any(child.hash in self._told for child in self._state.dag.children_of(record)):
+            place = record  # a ball told already rests on it
+            self._add(record)
         while place is not record:
             parents = [parent for parent in self._state.dag.parents_of(place) if parent.mci == mci]
             place = next(parent for parent in parents if self._state.dag.includes(record, [parent.hash]))
@@ -124,6 +128,9 @@ class _BallChain:
         return min(step for step in steps if step >= target)
 
     def _add(self, record: UnitRecord) -> None:
+        if record.hash in self._told:
+            return
+        self._told.add(record.hash)
         ball: dict[str, JsonValue] = {"unit": record.hash, "ball": record.ball}
         parent_balls: list[str] = sorted(parent.ball for parent in self._state.dag.parents_of(record) if parent.ball)
         link_balls = sorted(str(self._state.dag.records[link].ball) for link in record.skiplist_units)

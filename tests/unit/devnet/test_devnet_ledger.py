@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -69,6 +70,27 @@ def test_proofs_of_old_units_are_short(ledger: Ledger, alice: Actor, bob: Actor)
     assert len(balls) < 60
     (proven,) = prove_history(answer, [ledger.provider_address], ledger.network, now_s=ledger.now_s()).units
     assert proven.is_stable
+
+
+def test_proof_of_a_long_branch_tells_each_ball_once(ledger: Ledger, alice: Actor, bob: Actor) -> None:
+    alice.pay(bob.address, 1)
+    ledger.settle()
+    parents = replace(alice.parents(), tps_fee=1_000)
+    for _ in range(2):
+        ledger.advance()  # the branch will be beside the main chain
+    records = []
+    for _ in range(30):
+        joint = alice.compose([Output(bob.address, 10)], parents=parents)
+        records.append(ledger.post(joint))
+        parents = replace(parents, parent_units=(records[-1].hash,))
+    ledger.settle()
+    assert len({record.mci for record in records}) == 1
+    for wanted in (records, records[::7]):
+        answer = prove(ledger.state, wanted)
+        balls: Any = answer["proofchain_balls"]
+        assert len(balls) == len({ball["unit"] for ball in balls}) < 50
+        proven = prove_history(answer, [ledger.provider_address], ledger.network, now_s=ledger.now_s()).units
+        assert all(unit.is_stable for unit in proven)
 
 
 def test_many_units_between_two_provider_units(ledger: Ledger, alice: Actor) -> None:
