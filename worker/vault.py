@@ -125,7 +125,9 @@ class Vault:
         self._cross_checks = CrossChecks(guard, self.alarms, given.monotonic, pace.cross_checks)
         self._agents = AgentVersions(guard, self._session, given.agent_versions, look_s=pace.agents_s)
         self._peers = Peers(clock=given.clock, random_bytes=given.random_bytes)
-        self._commands = Commands(guard, given.bus, all_kinds(self._tools()), self._channel_changed)
+        self._commands = Commands(
+            guard, given.bus, all_kinds(self._tools()), self._channel_changed, poll_s=pace.commands.poll_s
+        )
         self._settlement = Settlement(
             guard,
             self._session,

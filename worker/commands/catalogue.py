@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CommandPace:
-    """How often things are tried for commands."""
+    """How often things are looked at and tried for commands. `poll_s`: what no news is heard of, in seconds."""
 
+    poll_s: float = 1.0
     units: UnitPace = field(default_factory=UnitPace)
     paying: PayingPace = field(default_factory=PayingPace)
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-POLL_S = 1.0
 MAX_RUNNING = {Lane.LEDGER: 100, Lane.PEER: 50}
 """Commands of one lane that are carried out at the same time; the others stay queued."""
 
@@ -41,11 +40,14 @@ class _Running:
 class Commands:
     """Carries commands out for one term of the lease. `on_change` is told of every channel that may have changed."""
 
-    def __init__(self, guard: Guard, bus: Bus, kinds: Iterable[Kind[Any]], on_change: Callable[[str], None]) -> None:
+    def __init__(
+        self, guard: Guard, bus: Bus, kinds: Iterable[Kind[Any]], on_change: Callable[[str], None], *, poll_s: float
+    ) -> None:
         self._guard = guard
         self._bus = bus
         self._kinds = {kind.order.kind: kind for kind in kinds}
         self._on_change = on_change
+        self._poll_s = poll_s
         self._bell = Bell()
         self._running: dict[int, _Running] = {}
 
@@ -64,7 +66,7 @@ class Commands:
                 while not stopping.is_set() and (command := await self._claim()) is not None:
                     if command.id in self._running:
                         following.create_task(self._carry_out(self._running[command.id], stopping))
-                await self._bell.sleep(POLL_S)
+                await self._bell.sleep(self._poll_s)
             self.wake()
 
     async def hear(self) -> None:
@@ -123,7 +125,7 @@ class Commands:
                         await self._write(conn, command, outcome)
                     self._tell(command, outcome)
                     return
-                await running.news.sleep(POLL_S)
+                await running.news.sleep(self._poll_s)
         finally:
             del self._running[command.id]
             self._bell.ring()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import math
 import random
 from dataclasses import dataclass, field, replace
@@ -26,9 +27,13 @@ from shared.receiving.verification import verify_payment_package
 from shared.store import channels, commands, instance, journal, ledger_events, peer_units
 from shared.store.channel_rows import NewChannel
 from tests.receiving_support import ROOMY
+from worker.commands import CommandPace
+from worker.commands.ordered_units import UnitPace
+from worker.commands.paying import PayingPace
 from worker.cross_checks import CrossCheckPace
 from worker.exposure import ExposurePace
 from worker.hub_session import SessionPace
+from worker.refilling import RefillPace
 from worker.runtime import Runtime
 from worker.settlement import SettlementPace
 from worker.vault import Circumstances, Pace
@@ -61,6 +66,12 @@ FAST = Pace(
         bounced_first_s=0.05,
         bounced_longest_s=0.2,
     ),
+    commands=CommandPace(
+        poll_s=0.1,
+        units=UnitPace(first_s=0.05, longest_s=0.2, patience_s=5.0),
+        paying=PayingPace(ready_s=1.0, delivery_s=1.0),
+    ),
+    refilling=RefillPace(round_s=0.1, retry_first_s=0.05, retry_longest_s=0.2),
     exposure=ExposurePace(round_s=0.1, rest=1.0),
     hub=SessionPace(retry_first_s=0.05, retry_longest_s=0.2, answer_s=2.0, slack_s=0.0),
     cross_checks=CrossCheckPace(again_s=0.1, patience_s=5.0),
@@ -281,6 +292,7 @@ class World:
         self.bus = Bus(None)
         self.exposure = ROOMY
         self.own = Party(devnet, OWN_KEY)
+        self._numbers = itertools.count()
 
     def given(self, **changes: Any) -> Circumstances:
         given = Circumstances(
@@ -366,10 +378,19 @@ class World:
             await acceptor.close()
 
     async def order_close(self, peer: Peer, key: str = "close-1") -> int:
+        return await self.order("close", peer.channel, key=key)
+
+    async def order(self, kind: str, aa_address: str | None = None, *, key: str = "", **params: Any) -> int:
+        """Queue a command; without a key of its own one that no other command has."""
         async with self.database.transaction() as conn:
-            command = await commands.insert(conn, "close", {}, idempotency_key=key, aa_address=peer.channel)
+            key = key or f"test-{next(self._numbers)}"
+            command = await commands.insert(conn, kind, params, idempotency_key=key, aa_address=aa_address)
         self.bus.publish("command", {"id": command.id})
         return command.id
+
+    async def done(self, kind: str, aa_address: str | None = None, **params: Any) -> Command:
+        """Order something and return the command when it is over."""
+        return await self.until_done(await self.order(kind, aa_address, **params))
 
     async def command(self, command_id: int) -> Command:
         async with self.database.connection() as conn:
