@@ -45,6 +45,8 @@ def _default(value: Any) -> str:
         raise ValueError("a setting without a plain default describes it in its Unit")
     if isinstance(value, dict):
         value = json.dumps({asset: limit.model_dump() for asset, limit in value.items()})
+    if isinstance(value, tuple):
+        value = ",".join(value)
     return f"`{value}`"
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 LOOK_S = 30.0
-CONNECT_S = 1.0
+CONNECT_S = 0.2
 
 
 class AgentVersions:

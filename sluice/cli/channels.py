@@ -58,6 +58,7 @@ def list_channels(
             "channel",
             "peer",
             "asset",
+            "agent",
             "status",
             "period",
             "peer deposited",
@@ -69,8 +70,8 @@ def list_channels(
         ],
         [
             (
-                *(channel["aa_address"], channel["peer_address"], channel["asset"], channel["status"]),
-                *(channel["period"], channel["deposited_by_peer"], channel["deposited_by_me"]),
+                *(channel["aa_address"], channel["peer_address"], channel["asset"], channel["version"]),
+                *(channel["status"], channel["period"], channel["deposited_by_peer"], channel["deposited_by_me"]),
                 *(channel["spent_by_peer"] - channel["credit"], channel["credit"], channel["spent_by_me"]),
                 channel["at_risk"],
             )

@@ -29,8 +29,11 @@ def devnet(
     stabilise_after: Annotated[
         float, typer.Option(min=0, max=86_400, help="Seconds until what was posted is stable.")
     ] = 1.0,
+    publish_agent: Annotated[
+        bool, typer.Option(help="Publish the channels agent 1.2 at the start, so that channels can use it.")
+    ] = True,
 ) -> None:
-    """Run a local ledger on loopback: a hub, an order provider, a faucet and the payment channel agent.
+    """Run a local ledger on loopback: a hub, an order provider, a faucet and the payment channel agents.
 
     It is kept in memory: when the command ends, the ledger and all that was on it are gone.
 
@@ -44,6 +47,7 @@ def devnet(
 
     settings = read_settings(attach=False)
     words = ["--port", str(port or settings.devnet_port), "--stabilise-after", str(stabilise_after)]
+    words += ["--publish-agent", "1.2"] if publish_agent else []
     raise typer.Exit(main(words))
 
 

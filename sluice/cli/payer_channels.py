@@ -34,12 +34,16 @@ def open_channel(
     url: Annotated[str, typer.Argument(metavar="URL", help="The receiver's URL.")],
     amount: Annotated[int, typer.Argument(metavar="DEPOSIT", min=1, help="In the asset's smallest unit.")],
     asset: Annotated[str, typer.Option(help="The channel's asset.")] = "base",
+    version: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Of the channels agent; by default the best that both ends know."),
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until the deposit is stable.")] = True,
     timeout: Timeout = 600,
     as_json: AsJson = False,
 ) -> None:
     """Open a channel to a receiver as a payer, with a first deposit from our payer's wallet."""
-    fields = run(_open(url, amount, asset, timeout if wait else None))
+    fields = run(_open(url, amount, asset, version, timeout if wait else None))
     if as_json:
         print_json(fields)
     else:
@@ -95,12 +99,19 @@ async def _catch_up(payer: Payer) -> None:
         typer.echo(f"as last seen: {error}", err=True)
 
 
-async def _open(url: str, amount: int, asset: str, timeout_s: float | None) -> dict[str, Any]:
+async def _open(url: str, amount: int, asset: str, version: str | None, timeout_s: float | None) -> dict[str, Any]:
+    from shared.obyte.agents import AGENT_VERSIONS
+
+    if version is not None and version not in AGENT_VERSIONS:
+        raise CommandError(f"there is no channels agent of version {version}: take {' or '.join(AGENT_VERSIONS)}")
     settings = read_settings()
+    versions = settings.agent_versions if version is None else (version,)
     async with open_payer(settings) as payer:
         await payer.wait_connected(CONNECT_S)
         with _saying_where_to_send_funds(payer, settings.network, amount, asset):
-            channel = await payer.open_channel(url, amount, asset=asset, timeout_s=settings.default_channel_timeout_s)
+            channel = await payer.open_channel(
+                url, amount, asset=asset, timeout_s=settings.default_channel_timeout_s, versions=versions
+            )
         if timeout_s is not None:
             typer.echo(f"channel {channel.aa_address} opens; waiting for the deposit to become stable", err=True)
             await channel.wait_open(timeout_s)

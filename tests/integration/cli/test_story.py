@@ -45,6 +45,11 @@ def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(home: Path) 
 
         assert (opened["status"], opened["deposited_by_me"]) == ("open", 1_000_000)
         assert opened["timeout_s"] == 900
+        assert opened["version"] == "1.2"
+        assert opened["at_risk"] == 0
+        published = run(settings, "wallet", "publish-agent")
+        assert published.returncode == 1
+        assert "version 1.2 is on this network already" in published.stderr
         assert [first["duplicate"], again["duplicate"]] == [False, True]
         assert first["response"] == again["response"]
         assert too_much.returncode == 1
