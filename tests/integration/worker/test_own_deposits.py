@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 import worker.depositing
 from shared.channels.exposure import ExposureRules
 from shared.channels.model import ExposureLimits, Status
@@ -15,6 +13,8 @@ from shared.store.deposits import DepositState
 from tests.integration.worker.support import eventually, hide_unit
 
 if TYPE_CHECKING:
+    import pytest
+
     from shared.channels.model import Channel
     from tests.integration.worker.support import Peer, World
 
@@ -62,17 +62,19 @@ async def test_a_deposit_in_an_asset_brings_the_agents_bytes(world: World) -> No
     assert (command.error, channel.deposited_by_me) == (None, 200)
 
 
-@pytest.mark.parametrize(
-    ("amount", "code"),
-    [(10_000, "invalid_amount"), (0, "bad_command"), ("20000", "bad_command"), (100_000_000, "not_enough_funds")],
-)
-async def test_a_deposit_that_cannot_be_made_fails_and_sends_nothing(world: World, amount: Any, code: str) -> None:
+async def test_a_deposit_that_cannot_be_made_fails_and_sends_nothing(world: World) -> None:
+    amounts: list[tuple[Any, str]] = [
+        (10_000, "invalid_amount"),
+        (0, "bad_command"),
+        ("20000", "bad_command"),
+        (100_000_000, "not_enough_funds"),
+    ]
     async with world.running():
         peer = await world.peer()
         await world.open(peer)
-        command = await world.done("deposit", peer.channel, amount=amount)
-    assert command.error is not None
-    assert command.error.split(":")[0] == code
+        for amount, code in amounts:
+            command = await world.done("deposit", peer.channel, amount=amount)
+            assert (command.error or "").split(":")[0] == code
     assert await world.journal(peer) == []
     assert await states(world, peer) == []
 
