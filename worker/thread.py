@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from shared.bus import Bus
 from shared.logs import get_logger
 from shared.obyte.networks import network_named
+from shared.obyte.pairing import is_valid_hub
 from shared.receiving.exposure import exposure_rules
 from shared.store.database import Database, Role
 from shared.store.mark import Mark, mark_file_of
 from worker.closing_watch import ClosingLimits
+from worker.devices.messenger import Device
 from worker.errors import ConfigurationError
 from worker.hub_session import SessionPace
-from worker.keys import open_wallet_key
+from worker.keys import open_wallet_keys
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
 from worker.vault import Circumstances, Pace
@@ -24,6 +26,7 @@ from worker.wallet import Spending
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.obyte.keys import KeyPair
     from shared.settings import Settings
 
 logger = get_logger(__name__)
@@ -31,6 +34,8 @@ logger = get_logger(__name__)
 STOP_BOUND_S = 2 * GRACE_S
 """How long `stop` waits: for the step in hand, then for the database to hear that the lease is free."""
 MAX_CONNECTIONS = 5
+MAX_DEVICE_CONNECTIONS = 3
+"""Of a pool of their own: strangers' messages must not keep the vault waiting for the database."""
 
 
 class RuntimeThread:
@@ -75,11 +80,13 @@ class RuntimeThread:
 
     async def _run(self) -> None:
         settings = self._settings
-        key = open_wallet_key(settings)
+        keys = open_wallet_keys(settings)
+        key = keys.payment
         database = await Database.connect(
             settings.database_dsn, role=Role.WORKER, application_name="sluice-worker", max_connections=MAX_CONNECTIONS
         )
         bus = Bus(None if settings.redis_url is None else settings.redis_url.get_secret_value())
+        device = await self._make_device(keys.device)
         given = Circumstances(
             key=key,
             network=network_named(settings.network),
@@ -99,6 +106,7 @@ class RuntimeThread:
                 overdue_s=settings.closing_overdue_s,
                 confirm_from=settings.confirm_closings_from,
             ),
+            device=device,
             mark=Mark(mark_file_of(settings.wallet_file), own_address=key.address, network=settings.network),
         )
         self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)
@@ -110,3 +118,20 @@ class RuntimeThread:
         finally:
             await bus.close()
             await database.close()
+            if device is not None:
+                await device.database.close()
+
+    async def _make_device(self, key: KeyPair) -> Device | None:
+        settings = self._settings
+        if not settings.device_messages:
+            return None
+        if not is_valid_hub(settings.public_device_hub):
+            logger.warning("device_messages_off", reason="SLUICE_DEVICE_HUB should be the host of a hub")
+            return None
+        database = await Database.connect(
+            settings.database_dsn,
+            role=Role.WORKER,
+            application_name="sluice-worker-devices",
+            max_connections=MAX_DEVICE_CONNECTIONS,
+        )
+        return Device(key, settings, database)

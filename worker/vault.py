@@ -24,6 +24,7 @@ from worker.commands import CommandPace, Commands, OpeningRules, Tools, all_kind
 from worker.cross_checks import CrossCheckPace, CrossChecks
 from worker.definitions import AuthorChecks
 from worker.depositing import Depositing
+from worker.devices.messenger import Messenger
 from worker.errors import ConfigurationError
 from worker.exposure import Exposure, ExposurePace
 from worker.hub_choice import HubChoice
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from shared.channels.exposure import ExposureRules
     from shared.obyte.keys import KeyPair
     from shared.obyte.networks import Network
+    from worker.devices.messenger import Device
     from worker.guard import Guard
 
 
@@ -83,6 +85,8 @@ class Circumstances:
     """Versions of the channels agent that new channels may have, the preferred one first."""
     channel_timeout_s: int = 1_000
     """Timeout of channels that we open, where an order names none."""
+    device: Device | None = None
+    """Who we are to peers that write messages; None to exchange none."""
     mark: Mark = field(default_factory=Mark)
     """Of the database, kept outside of it."""
     pace: Pace = field(default_factory=Pace)
@@ -124,7 +128,8 @@ class Vault:
         )
         self._cross_checks = CrossChecks(guard, self.alarms, given.monotonic, pace.cross_checks)
         self._agents = AgentVersions(guard, self._session, given.agent_versions, look_s=pace.agents_s)
-        self._peers = Peers(clock=given.clock, random_bytes=given.random_bytes)
+        self._messenger = self._make_messenger()
+        self._peers = Peers(self._messenger, clock=given.clock, random_bytes=given.random_bytes)
         self._commands = Commands(
             guard, given.bus, all_kinds(self._tools()), self._channel_changed, poll_s=pace.commands.poll_s
         )
@@ -191,6 +196,8 @@ class Vault:
                 tasks.create_task(self._agents.run(), name="vault-agents"),
                 tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
             ]
+            if self._messenger is not None:
+                endless.append(tasks.create_task(self._messenger.run(), name="vault-messenger"))
             working = [
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),
                 tasks.create_task(self._commands.run(stopping), name="vault-commands"),
@@ -220,6 +227,21 @@ class Vault:
             monotonic=given.monotonic,
             jitter=given.jitter,
             pace=given.pace.commands,
+        )
+
+    def _make_messenger(self) -> Messenger | None:
+        given = self._given
+        if given.device is None:
+            return None
+        return Messenger(
+            self._guard.lease,
+            given.device,
+            given.network,
+            given.bus,
+            clock=given.clock,
+            monotonic=given.monotonic,
+            jitter=given.jitter,
+            random_bytes=given.random_bytes,
         )
 
     async def _declare(self) -> None:
