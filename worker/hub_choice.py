@@ -39,6 +39,10 @@ class HubChoice:
         """Note that a hub serves: when it ends, all may be tried again."""
         self._failed.clear()
 
+    def has_another(self, url: str) -> bool:
+        """Whether there is another hub that was not caught lying."""
+        return any(other != url and not self._is_aside(other) for other in self.urls)
+
     def better_than(self, url: str) -> tuple[str, ...]:
         """Return the hubs that are listed before this one and not set aside."""
         before = self.urls[: self.urls.index(url)]

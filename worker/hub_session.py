@@ -20,6 +20,7 @@ from shared.obyte.hub_errors import HubAnswerError, HubClosedError, HubRequestEr
 from shared.obyte.system_variables import INITIAL_THRESHOLD_SIZE, SystemVariables, read_system_variables
 from shared.store.alarms import AlarmKind
 from worker.errors import WithholdingHubError
+from worker.ledger_clock import TOLERANCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -211,9 +212,13 @@ class HubSession:
         self._choice.failed(url, set_aside_s=self._pace.set_aside_s if is_lie or error.code in _UNUSABLE else 0.0)
 
     async def _greet(self, client: HubClient) -> None:
-        """Ask what has to be known of a hub before its histories are. Raises HubError."""
+        """Ask what has to be known of a hub before its histories are.
+
+        Raises HubError, HistoryProofError, WithholdingHubError, StoreError.
+        """
         self._alarms.clear(AlarmKind.HUB_UPGRADE_REQUIRED, client.url)
         self.prover.clock.another_hub()
+        self.prover.renew(await self._providers.read())
         named = await client.get_witnesses()
         self._providers.check_count(named)
         if self._providers.is_pinned:
@@ -245,9 +250,13 @@ class HubSession:
             logger.warning("ledger_time_not_told", hub=client.url, code=error.code, reason=str(error))
             return
         # Whatever there is to tell about us: a hub that is alive can prove its newest stable unit, and when that was.
-        history = await self.prover.history(client, asked=[last_ball_unit])
+        history = await self.prover.history(client, asked=[last_ball_unit], is_for_time=True)
         if not history.units:
             raise WithholdingHubError("the hub does not tell of the last ball that it offers")
+        proven_s = self.prover.clock.proven_s()
+        if proven_s is not None and time_s < proven_s - TOLERANCE_S and self._choice.has_another(client.url):
+            # Units made by its clock would be older than those they build on.
+            raise HubAnswerError("light/get_parents", f"its clock is {proven_s - time_s:.0f} s behind the ledger")
         self.prover.clock.told(time_s)
 
     def _forget_other_hubs(self) -> None:

@@ -68,10 +68,14 @@ class OrderProviders:
             self._check_by_hand()
             async with self._guard.transaction() as conn:
                 await ledger_pins.pin(conn, self._by_hand)
-        async with self._guard.reading() as conn:
-            pins = await ledger_pins.read(conn)
+        pins = await self.read()
         self._pinned = pins.order_providers
         return pins
+
+    async def read(self) -> LedgerPins:
+        """Return what the database says now. Raises StoreError."""
+        async with self._guard.reading() as conn:
+            return await ledger_pins.read(conn)
 
     def renew(self, pins: LedgerPins) -> None:
         """Take up what a person may have accepted meanwhile."""
@@ -92,8 +96,7 @@ class OrderProviders:
         """Pin the list of the first hub that was ever asked, and tell where others say something else."""
         async with self._guard.transaction() as conn:
             await ledger_pins.pin_first(conn, named)
-        async with self._guard.reading() as conn:
-            self._pinned = (await ledger_pins.read(conn)).order_providers
+        self._pinned = (await self.read()).order_providers
         logger.info("order_providers_pinned", pinned=self._pinned, hub=hub)
         initial = self._public_network.initial_order_providers
         if self._public_network.name != "devnet":

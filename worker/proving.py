@@ -8,9 +8,10 @@ time, it must not end long ago.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
-from shared.obyte.history import ProvenHistory, prove_history
+from shared.obyte.history import CLOCK_TOLERANCE_S, ProvenHistory, prove_history
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +56,11 @@ class Prover:
         asked: Sequence[str] = (),
         known: Sequence[str] = (),
         min_mci: int | None = None,
+        is_for_time: bool = False,
     ) -> ProvenHistory:
         """Return what the hub proves of these addresses and units, but for stable units that are known.
 
+        `is_for_time`: what is not proven may be from any future, as long as nobody knows how late our clock is.
         Raises HubError, HistoryProofError.
         """
         witnesses = self.providers.pinned
@@ -82,6 +85,7 @@ class Prover:
             now_s=self.clock.now_s(),
             max_age_s=MAX_PROOF_AGE_S if is_public else None,
             not_before_s=not_before_s,
+            ahead_s=math.inf if is_for_time else CLOCK_TOLERANCE_S,
         )
         self._learn(history)
         return history

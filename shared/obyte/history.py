@@ -94,12 +94,13 @@ def prove_history(
     now_s: float,
     max_age_s: float | None = None,
     not_before_s: float | None = None,
+    ahead_s: float = CLOCK_TOLERANCE_S,
 ) -> ProvenHistory:
     """Check a `light/get_history` answer against the pinned witness list.
 
     `{}` means that nothing was found: an empty history. A proof whose proven time is more than `max_age_s` ago, or
     before `not_before_s`, is refused as `stale_proof`. What is proven stable may be from the future of our clock:
-    the network has judged it by better ones.
+    the network has judged it by better ones. Other units may be `ahead_s` further ahead than the network allows.
 
     Raises HistoryProofError. Codes: `bad_response`, `too_large`, `no_proof`, `mc_joint_has_ball`, `mc_chain_broken`,
     `mc_joint_invalid`, `not_enough_witnesses`, `definition_joint_without_ball`, `definition_joint_invalid`,
@@ -132,7 +133,7 @@ def prove_history(
     proven: dict[str, ProvenUnit] = {}
     for joint in joints:
         is_in_chain = str(unit_of(joint, "joint_invalid").get("unit")) in stable
-        unit = _read_joint(joint, network, None if is_in_chain else now_s + CLOCK_TOLERANCE_S)
+        unit = _read_joint(joint, network, None if is_in_chain else now_s + ahead_s)
         unit_hash = str(unit["unit"])
         ball, is_nonserial = stable.get(unit_hash, (None, False))
         if "content_hash" in unit and not is_nonserial:

@@ -106,7 +106,7 @@ class LightRequests(ABC):
         return _counter(await self.request("get_last_mci"), "get_last_mci", "it must be an index")
 
     async def get_time(self, *, witnesses: Sequence[str], address: str) -> tuple[int, str]:
-        """Return the time, in seconds since 1970, and the last ball's unit that a unit of the address would bear now."""
+        """Return the time (seconds since 1970) and the last ball's unit that a unit of the address would bear now."""
         params: JsonValue = {"witnesses": witnesses, "from_addresses": [address], "output_addresses": [address]}
         answer = await self.request(PARENTS_COMMAND, params)
         offer = answer if isinstance(answer, dict) else {}

@@ -9,6 +9,7 @@ from shared.obyte.history import ProvenHistory, ProvenUnit
 from shared.obyte.hub_errors import HubClosedError
 from shared.obyte.networks import DEVNET
 from shared.obyte.system_variables import read_system_variables
+from shared.store.ledger_pins import LedgerPins
 from worker.hub_choice import HubChoice
 from worker.hub_session import HubSession, SessionPace
 from worker.ledger_clock import LedgerClock
@@ -99,6 +100,9 @@ class Providers(OrderProviders):
         super().__init__(nothing, DEVNET, alarms)
         self._pinned = tuple(pinned)
 
+    async def read(self) -> LedgerPins:
+        return LedgerPins(self._pinned)
+
     async def trust_first(self, named: Sequence[str], hub: str, said_by_others: Any) -> None:
         self._pinned = tuple(named)
         for other, said in said_by_others.items():
@@ -111,6 +115,9 @@ class ProvesAll:
     def __init__(self, providers: OrderProviders, clock: LedgerClock) -> None:
         self.providers = providers
         self.clock = clock
+
+    def renew(self, pins: LedgerPins) -> None:
+        self.providers.renew(pins)
 
     async def history(self, _client: Any, **_: Any) -> ProvenHistory:
         return ProvenHistory((ProvenUnit({"unit": "last ball unit"}, is_stable=True),))

@@ -1,0 +1,348 @@
+"""Several hubs, some of which fail, lie, keep something back or live in the past. Channels come through all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+from devnet.lies import LIES
+from shared.channels.model import Status
+from shared.obyte.composing import Output
+from shared.obyte.networks import LIVENET
+from shared.store import ledger_pins, wallet_units
+from shared.store.journal import UnitState
+from tests.integration.worker.support import FAST, OWN_KEY, Cable, eventually
+from worker.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from tests.integration.worker.support import World
+
+STRANGER = "I2ADHGP4HL6J37NQAD73J7E5SKFIXJOT"
+
+
+def raised(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, dict[str, Any]]]:
+    """Alarms that were raised, oldest first: kind, subject, facts."""
+    said = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [(event["kind"], event["subject"], event) for event in said if event.get("event") == "alarm_raised"]
+
+
+def lies(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Hubs that were caught, and by which name."""
+    return [(subject, facts["reason"]) for kind, subject, facts in raised(caplog) if kind == "hub_lies"]
+
+
+def hubs_in_step(caplog: pytest.LogCaptureFixture) -> list[str]:
+    said = [record.msg for record in caplog.records if isinstance(record.msg, dict)]
+    return [event["hub"] for event in said if event.get("event") == "hub_in_step"]
+
+
+async def is_open(world: World, peer: Any) -> None:
+    await world.until(peer, lambda channel: channel.status is Status.OPEN, "open")
+
+
+async def test_the_next_hub_serves_while_the_first_is_away_and_the_first_again_when_it_is_back(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    cable, other = Cable(world.devnet), await world.devnet.add_hub()
+    await cable.mend()
+    hubs = f"{cable.url},{other.url}"
+    async with world.running(hub_url=hubs, pace=replace(FAST, hub=replace(FAST.hub, prefer_s=0.1))):
+        peer = await world.peer()
+        await world.open(peer)
+        await cable.cut()
+        await world.pay(peer, 5_000)
+        peer.close(admits=5_000)
+        await world.until(peer, lambda channel: channel.status is Status.CLOSED, "closed")
+        assert hubs_in_step(caplog) == [cable.url, other.url]
+
+        await cable.mend()
+
+        async def is_back() -> bool:
+            return hubs_in_step(caplog)[-1] == cable.url
+
+        await eventually(is_back, "the preferred hub in use")
+        peer.deposit(60_000)
+        await is_open(world, peer)
+    await cable.cut()
+    assert world.triggers(peer, "confirm") == [entry.unit for entry in await world.journal(peer)]
+
+
+PROVABLE_LIES = {
+    "forged_ball": "wrong_ball",
+    "forged_parent_ball": "wrong_ball",
+    "serial_again": "wrong_ball",
+    "forged_hash": "joint_invalid",
+    "forged_amount": "joint_invalid",
+    "forged_provider": "witness_signature_wrong",
+    "forged_anchor": "witness_signature_wrong",
+    "without_providers": "no_proof",
+    "nonsense": "bad_response",
+    "nothing": "hub_withholds",
+    "without_balls": "hub_withholds",
+}
+
+
+@pytest.mark.parametrize("name", PROVABLE_LIES)
+async def test_a_lie_is_named_and_another_hub_is_asked(
+    world: World, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    honest = await world.devnet.add_hub()
+    peer = await world.peer()
+    async with world.running(hub_url=honest.url):
+        await world.open(peer)
+    world.devnet.faults.lie(*LIES[name], times=None)
+    async with world.running(hub_url=f"{world.devnet.url},{honest.url}"):
+        peer.deposit(40_000)
+        await world.until(peer, lambda channel: channel.deposited_by_peer == 1_040_000, "at its second event")
+    assert lies(caplog)[0] == (world.devnet.url, PROVABLE_LIES[name])
+    assert [event.event_id for event in await world.events(peer)] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["shuffled_units", "forged_responses", "without_responses", "invented_unit"])
+async def test_what_cannot_be_proven_a_lie_does_no_harm(world: World, name: str) -> None:
+    world.devnet.faults.lie(*LIES[name], times=None)
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        peer.deposit(40_000)
+        channel = await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+        assert channel.deposited_by_peer == 1_040_000
+        assert await world.units_of_peer(peer) == ()
+        await world.pay(peer, 7_000)
+        command = await world.until_done(await world.order_close(peer))
+        assert command.error is None
+    assert [entry.state for entry in await world.journal(peer)] != [UnitState.FAILED]
+
+
+@pytest.mark.parametrize("name", ["rehashed_amount", "forged_agent_data"])
+async def test_units_that_the_ledger_does_not_have_never_count(
+    world: World, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    honest = await world.devnet.add_hub()
+    peer = await world.peer()
+    world.devnet.faults.lie(*LIES[name], times=20)
+    async with world.running(hub_url=f"{world.devnet.url},{honest.url}"):
+        await world.open(peer)
+        peer.deposit(40_000)
+        channel = await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+    assert channel.deposited_by_peer == 1_040_000
+    assert [event.event_id for event in await world.events(peer)] == [1, 2]
+
+
+async def test_a_hidden_response_is_a_gap_the_hub_is_named_and_another_one_tells_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    honest = await world.devnet.add_hub()
+    peer = await world.peer()
+    peer.deposit(300_000, publish=True)
+    await world.devnet.stabilise()
+    [hidden] = [record.hash for record in world.devnet.ledger.state.dag.records.values() if record.is_agent]
+    peer.deposit(40_000)
+    await world.devnet.stabilise()
+    world.devnet.faults.hidden.add(hidden)
+    async with world.running(hub_url=f"{world.devnet.url},{honest.url}"):
+        channel = await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+    assert channel.deposited_by_peer == 340_000
+    assert lies(caplog) == [(world.devnet.url, "hub_withholds")]
+
+
+async def test_a_hidden_last_response_is_found_by_the_agents_state(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    honest = await world.devnet.add_hub()
+    peer = await world.peer()
+    async with world.running(hub_url=honest.url):
+        await world.open(peer)
+    peer.close(admits=0)
+    await world.devnet.stabilise()
+    *_, hidden = [record.hash for record in world.devnet.ledger.state.dag.records.values() if record.is_agent]
+    world.devnet.faults.hidden.add(hidden)
+    pace = replace(FAST, cross_checks=replace(FAST.cross_checks, patience_s=0.5))
+    async with world.running(hub_url=f"{world.devnet.url},{honest.url}", pace=pace):
+        await world.until(peer, lambda channel: channel.last_event_id == 3, "closed")
+    assert lies(caplog) == [(world.devnet.url, "hub_withholds")]
+
+
+async def test_an_old_proof_served_again_is_named_also_after_a_restart(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    liar, honest = world.devnet.doors[0], await world.devnet.add_hub()
+    peer = await world.peer()
+    recorded: list[dict[str, Any]] = []
+    liar.faults.lie("light/get_history", lambda answer: recorded.append(answer) or answer, times=None)
+    async with world.running(hub_url=liar.url):
+        await world.open(peer)
+    world.devnet.skip_time(3)
+    liar.faults.clear()
+    async with world.running(hub_url=honest.url):
+        peer.deposit(40_000)
+        await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+    liar.faults.lie("light/get_history", lambda _: recorded[-1], times=None)
+    async with world.running(hub_url=f"{liar.url},{honest.url}"):
+        peer.deposit(50_000)
+        await world.until(peer, lambda channel: channel.last_event_id == 3, "at its third event")
+    assert lies(caplog) == [(liar.url, "stale_proof")]
+
+
+async def test_a_false_index_of_the_last_event_is_found_out_and_read_around(world: World) -> None:
+    peer = await world.peer()
+    async with world.running():
+        await world.open(peer)
+    conn = await asyncpg.connect(world.database_url)
+    await conn.execute("UPDATE ledger_events SET mci = 1000000000")
+    await conn.execute("UPDATE wallet_units SET mci = 1000000000 WHERE is_stable")
+    await conn.close()
+    async with world.running():
+        peer.deposit(40_000)
+        await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+
+
+async def test_channels_are_not_read_from_their_beginnings_at_every_connection(world: World) -> None:
+    early, late = await world.peer(1), await world.peer(2)
+    async with world.running():
+        await world.open(early)
+        await world.open(late)
+    told: list[str] = []
+
+    def listen(answer: dict[str, Any]) -> dict[str, Any]:
+        told.extend(joint["unit"]["unit"] for joint in answer.get("joints", ()))
+        return answer
+
+    world.devnet.faults.lie("light/get_history", listen, times=None)
+    async with world.running():
+        late.deposit(40_000)
+        await world.until(late, lambda channel: channel.last_event_id == 2, "at its second event")
+    [opened] = await world.events(early)
+    assert opened.unit in told
+    assert opened.payload["trigger_unit"] not in told
+
+
+async def test_order_providers_stay_pinned_and_a_vote_for_others_is_a_reason_for_alarm(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+    world.devnet.faults.lie(*LIES["other_providers"], times=None)
+    world.devnet.faults.claimed_vars["op_list"] = [STRANGER]
+    async with world.running():
+        peer.deposit(40_000)
+        await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+    async with world.database.connection() as conn:
+        pins = await ledger_pins.read(conn)
+    assert pins.order_providers == world.devnet.witnesses
+    assert pins.time_s > 0
+    sources = {subject for kind, subject, _ in raised(caplog) if kind == "order_providers_differ"}
+    assert sources == {world.devnet.url, f"{world.devnet.url} (votes)"}
+
+
+async def test_order_providers_accepted_by_a_person_are_taken_up_without_a_restart(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        async with world.database.transaction() as conn:
+            await ledger_pins.pin(conn, [STRANGER])
+
+        async def is_noticed() -> bool:
+            return ("order_providers_differ", world.devnet.url) in {alarm[:2] for alarm in raised(caplog)}
+
+        await eventually(is_noticed, "a connection held against the new list")
+        async with world.database.transaction() as conn:
+            await ledger_pins.pin(conn, world.devnet.witnesses)
+        peer.deposit(40_000)
+        await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+
+
+async def test_order_providers_pinned_by_hand_hold(world: World) -> None:
+    async with world.running(order_providers=world.devnet.witnesses):
+        peer = await world.peer()
+        await world.open(peer)
+    for wrong in [(STRANGER[:-1] + "A",), ("x",)]:
+        runtime = world.runtime(order_providers=wrong)
+        with pytest.raises(ConfigurationError):
+            await runtime.run()
+
+
+async def test_on_a_public_network_a_list_by_hand_has_as_many_as_the_network(world: World) -> None:
+    runtime = world.runtime(order_providers=world.devnet.witnesses, network=LIVENET)
+    with pytest.raises(ConfigurationError):
+        await runtime.run()
+
+
+@pytest.mark.parametrize("wrong_by_s", [-400, -45, 45, 400])
+async def test_a_clock_that_is_wrong_by_minutes_stops_neither_reading_nor_answering(
+    world: World, caplog: pytest.LogCaptureFixture, wrong_by_s: int
+) -> None:
+    ledger = world.devnet.ledger
+    async with world.running(clock=lambda: ledger.now_s() + wrong_by_s):
+        peer = await world.peer()
+        await world.open(peer)
+        await world.pay(peer, 10_000)
+        peer.close(admits=1_000)
+        await world.until(peer, lambda channel: channel.status is Status.CLOSED, "closed")
+    assert len(world.triggers(peer, "fraud_proof")) == 1
+    [facts] = [facts for kind, _, facts in raised(caplog) if kind == "clock_differs"]
+    assert facts["is_late"] is (wrong_by_s < 0)
+
+
+async def test_a_hub_whose_clock_is_late_is_read_but_another_one_is_preferred(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    honest = await world.devnet.add_hub()
+    world.devnet.faults.clock_offset_s = -200
+    peer = await world.peer()
+    async with world.running():
+        await world.open(peer)
+    async with world.running(hub_url=f"{world.devnet.url},{honest.url}"):
+        command = await world.until_done(await world.order_close(peer))
+    assert command.error is None
+    assert lies(caplog) == [(world.devnet.url, "bad_answer")]
+
+
+async def test_a_conflict_that_happened_while_nobody_listened_is_learned_on_the_next_read(world: World) -> None:
+    world.devnet.pause()
+    peer = await world.peer()
+    async with world.running():
+        before = peer.prospect()
+        peer.deposit(60_000, publish=True)
+        await world.until_units(peer, bool)
+    peer.post([], instead_of=before)
+    async with world.running():
+        await world.until_units(peer, lambda units: not any(not unit.is_bad for unit in units))
+        assert (await world.channel(peer)).deposited_by_peer == 0
+
+
+async def test_a_coin_that_vanished_while_nobody_listened_is_counted_no_more(world: World) -> None:
+    payer = await world.stranger()
+    world.devnet.pause()
+
+    async def units() -> list[Any]:
+        async with world.database.connection() as conn:
+            return [known for known in await wallet_units.unstable(conn) if known.sequence == "good"]
+
+    before = payer.prospect()
+    async with world.running():
+        payer.post([Output(OWN_KEY.address, 123_456)])
+        await eventually(units, "a coin on its way")
+    payer.post([Output(payer.address, 1_000)], instead_of=before)
+    async with world.running():
+
+        async def is_gone() -> bool:
+            return not await units()
+
+        await eventually(is_gone, "no coin on its way")
+
+
+async def test_a_vote_on_sizes_reaches_the_composer(world: World) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        world.devnet.ledger.vote("threshold_size", 300)
+        command = await world.until_done(await world.order_close(peer))
+    assert command.error is None
