@@ -7,21 +7,30 @@ Links carry a prefix that names the network, as `obyte:`; it says nothing that t
 
 from __future__ import annotations
 
+import base64
 import re
+import secrets
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from shared.obyte.addresses import device_address
 from shared.obyte.errors import DeviceMessageError
 from shared.obyte.signatures import is_valid_pubkey
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAX_HUB_CHARACTERS = 200
 MAX_SECRET_CHARACTERS = 200
 MAX_CODE_CHARACTERS = 512
+SECRET_LIFETIME_S = 30 * 86_400.0
+"""How long a secret that pairs once may be used."""
 
 _CODE = re.compile(r"([\w/+]+)@([\w.:/-]+)#([\w/+-]+)", re.ASCII)
 _HUB = re.compile(r"[\w.:/-]+", re.ASCII)
 _SECRET = re.compile(r"[\w/+-]+", re.ASCII)
+_SECRET_BYTES = 9  # 72 random bits, and no padding in base64
 _PREFIX = re.compile(r"(?:obyte|byteball)(?:-tn|-test|-dev)?:", re.IGNORECASE)
 
 
@@ -59,6 +68,11 @@ def parse_pairing_code(text: str) -> PairingCode:
     if not is_valid_hub(hub):
         raise _invalid("its hub is not a host with an optional path")
     return PairingCode(pubkey, hub, secret)
+
+
+def new_pairing_secret(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:
+    """Return a fresh secret that a pairing code can carry, 12 characters."""
+    return base64.b64encode(random_bytes(_SECRET_BYTES)).decode()
 
 
 def is_valid_pairing_secret(secret: object) -> bool:

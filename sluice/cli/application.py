@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli import channels, demo, devnet, doctor, keys, pay, payments, serve, up, wallet
+from sluice.cli import channels, demo, devices, devnet, doctor, keys, pay, payments, serve, up, wallet
 from sluice.cli.common import Commands
 
 app = typer.Typer(
@@ -26,7 +26,7 @@ demo.register(app)
 up.register(app)
 demo.register(app)
 serve.register(app)
-for group in (devnet, wallet, keys, channels, payments):
+for group in (devnet, wallet, keys, channels, payments, devices):
     group.register(app)
 demo.register(app)
 pay.register(app)

@@ -6,7 +6,6 @@ Inviting   check the secret, note the device, and send its own secret back if it
 
 from __future__ import annotations
 
-import base64
 import hmac
 import re
 import secrets
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.logs import get_logger
-from shared.obyte.pairing import MAX_SECRET_CHARACTERS, is_valid_hub
+from shared.obyte.pairing import MAX_SECRET_CHARACTERS, SECRET_LIFETIME_S, is_valid_hub, new_pairing_secret
 from shared.peers.errors import PeerUnreachableError
 from shared.store import correspondents
 from worker.errors import WorkerError
@@ -36,8 +35,6 @@ PAIRING = "pairing"
 MAX_CORRESPONDENTS = 10_000
 IDLE_S = 30 * 86_400.0
 """Devices without a channel that are silent for longer make room for others."""
-REVERSE_SECRET_LIFETIME_S = 30 * 86_400.0
-SECRET_BYTES = 9
 MAX_NAME_CHARACTERS = 100
 _INVITED_NAME = "Payment channel peer"
 _MARKUP = re.compile("<[^>]*>?")
@@ -57,11 +54,6 @@ class Paired:
 
     correspondent: Correspondent
     reply: dict[str, JsonValue] | None = field(repr=False)
-
-
-def new_secret(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:
-    """Return a fresh pairing secret, 12 characters."""
-    return base64.b64encode(random_bytes(SECRET_BYTES)).decode()
 
 
 def clean_name(name: str) -> str:
@@ -127,8 +119,8 @@ class Pairings:
             correspondent = await correspondents.add(
                 conn, device, pubkey=invitation.pubkey, hub=invitation.hub, name=_INVITED_NAME, is_confirmed=False
             )
-            reverse = new_secret(self._random_bytes)
-            await correspondents.invite(conn, reverse, lifetime_s=REVERSE_SECRET_LIFETIME_S, for_device=device)
+            reverse = new_pairing_secret(self._random_bytes)
+            await correspondents.invite(conn, reverse, lifetime_s=SECRET_LIFETIME_S, for_device=device)
         body: dict[str, JsonValue] = {
             "pairing_secret": invitation.secret,
             "device_name": self._device_name,

@@ -4,7 +4,13 @@ import pytest
 
 from shared.obyte.errors import DeviceMessageError
 from shared.obyte.keys import KeyPair
-from shared.obyte.pairing import PairingCode, is_valid_hub, is_valid_pairing_secret, parse_pairing_code
+from shared.obyte.pairing import (
+    PairingCode,
+    is_valid_hub,
+    is_valid_pairing_secret,
+    new_pairing_secret,
+    parse_pairing_code,
+)
 
 KEY = KeyPair(bytes([1]) * 32)
 
@@ -46,3 +52,9 @@ def test_what_is_no_hub(hub: object) -> None:
 )
 def test_secrets(secret: object, *, is_valid: bool) -> None:
     assert is_valid_pairing_secret(secret) is is_valid
+
+
+def test_fresh_secrets_fit_into_codes_and_differ() -> None:
+    first, second = new_pairing_secret(), new_pairing_secret()
+    assert first != second
+    assert is_valid_pairing_secret(first)
