@@ -144,8 +144,7 @@ class OpenKind(Kind[Open]):
         """Return what was agreed on, None when it is to be asked again soon. Raises RefusedError."""
         if is_valid_address(order.peer):
             # Nobody is asked: the owner of the address learns of the channel from our first package.
-            version = self._versions(order)[-1]
-            return self._agreed(order, progress, order.peer, version)
+            return self._agreed(order, progress, order.peer, self._versions(order)[0])
         way = self._peers.to(order.peer)
         try:
             left = self._versions(order)
