@@ -16,6 +16,7 @@ from shared.store.journal import UnitState
 from tests.integration.worker.support import Party, eventually
 from tests.integration.worker.wallet_support import (
     defence,
+    disclose,
     journal_of,
     lose,
     make_void,
@@ -185,6 +186,7 @@ async def test_a_defence_spends_unconfirmed_coins_of_others_when_ours_are_gone(
 
 
 async def test_a_fraud_proof_does_not_wait_behind_deposits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await disclose(world)
     gate, reached = asyncio.Event(), asyncio.Event()
     post = HubClient.post_joint
 
@@ -208,6 +210,7 @@ async def test_a_fraud_proof_does_not_wait_behind_deposits(world: World, monkeyp
 async def test_a_routine_unit_that_has_to_be_made_again_lets_the_urgent_go_first(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await disclose(world)
     post = HubClient.post_joint
     posted: list[asyncio.Task[str | None]] = []
 
@@ -262,12 +265,14 @@ async def test_a_unit_in_doubt_that_has_arrived_after_all_is_built_upon(
     async with world.running() as runtime:
         wallet = await wallet_of(world, runtime)
         withdrawal = order_withdrawal(PAYEE, 70_000, reference="1")
+        world.devnet.pause()
         with monkeypatch.context() as failing:
             lost = lose(failing, pays(PAYEE), is_posted=True)
             assert (await refusal(wallet.post(withdrawal))).code == "in_doubt"
             # The hub has it, so it refuses what conflicts with it, and keeps on refusing while it tells us nothing.
             assert (await refusal(wallet.post(defence(OTHER)))).code in {"double_spend", "refused"}
         unit = await wallet.post(defence(OTHER))
+        world.devnet.resume()
         assert (await until_resolved(world, lost[0])).state is UnitState.STABLE
         assert (await until_resolved(world, unit)).state is UnitState.STABLE
         assert await wallet.post(withdrawal) is None
@@ -293,11 +298,14 @@ async def test_a_hub_that_denies_a_unit_it_has_taken_does_not_make_us_pay_twice(
     withdrawal = order_withdrawal(PAYEE, 70_000, reference="1")
     async with world.running() as runtime:
         wallet = await wallet_of(world, runtime)
+        world.devnet.pause()
         refused = refuse_first(monkeypatch, "some rule", is_kept=True)
         assert (await refusal(wallet.post(withdrawal))).code == "refused"
         assert (await journal_of(world))[0].state is UnitState.FAILED
         # What replaces it spends the same coins: the ledger takes only one of them.
         assert (await refusal(wallet.post(withdrawal))).code in {"double_spend", "refused"}
+
+        world.devnet.resume()
 
         async def is_final() -> bool:
             return (await journal_of(world))[0].state is UnitState.STABLE
