@@ -110,14 +110,19 @@ class Phone:
                 pass
             return message
 
+    async def next_object(self) -> dict[str, Any]:
+        """The next message that is a request or an answer."""
+        body: Any = (await self.next()).body
+        return dict(body)
+
     async def ask(self, command: str, params: Any, **envelope: Any) -> dict[str, Any]:
         """Send a request and return the body of the answer to it."""
         tag = secrets.token_hex(30)
         await self.send("object", {"command": command, "params": params, "tag": tag, **envelope})
         while True:
-            body: Any = (await self.next()).body
+            body = await self.next_object()
             if body["tag"] == tag:
-                return dict(body)
+                return body
 
     async def _listen(self) -> None:
         keys = {key.pubkey_b64: key for key in (self.key, self.temporary)}

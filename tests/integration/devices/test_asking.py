@@ -49,17 +49,13 @@ async def test_a_refusal_over_messages_is_one(node: Node, other_node: Node) -> N
     assert refused.value.code == "timeout_too_low"
 
 
-async def asked(phone: Phone) -> Any:
-    return (await phone.next()).body
-
-
 async def test_an_answer_counts_only_from_the_device_that_was_asked(node: Node, paired: Phone, devnet: Devnet) -> None:
     await node.invite("second")
     async with another_phone(devnet) as mallory:
         await mallory.pair("second")
         await node.until_known(mallory.address)
         asking = asyncio.create_task(node.peers.to(paired.address).request("create_channel", {}))
-        request = await asked(paired)
+        request = await paired.next_object()
         await mallory.send("object", {"response": "forged", "tag": request["tag"], "url": None})
         await node.until_read()
         assert not asking.done()
@@ -74,7 +70,7 @@ async def test_an_answer_that_comes_too_late_changes_nothing(
     with pytest.raises(PeerTimeoutError) as late:
         await node.peers.to(paired.address).request("pay", {})
     assert late.value.may_have_acted
-    request = await asked(paired)
+    request = await paired.next_object()
     await paired.send("object", {"response": "late", "tag": request["tag"]})
     await node.until_read()
     assert paired.received.empty()
@@ -160,7 +156,7 @@ async def test_a_temporary_key_that_changes_meanwhile_is_asked_for_again(
     outdated = temporary_key_package(KeyPair(bytes([55]) * 32).pubkey_b64, paired.key)
     devnet.faults.lie("hub/get_temp_pubkey", lambda _: outdated)
     asking = asyncio.create_task(node.peers.to(paired.address).request("create_channel", {}))
-    request = await asked(paired)
+    request = await paired.next_object()
     await paired.send("object", {"response": 1, "tag": request["tag"]})
     assert (await asking)["response"] == 1
 

@@ -112,7 +112,7 @@ async def test_what_asks_for_nothing_is_never_answered(node: Node, paired: Phone
 async def test_a_tag_that_is_none_is_not_sent_back(node: Node, paired: Phone) -> None:
     for tag in ({"deep": 1}, "x" * 500):
         await paired.send("object", {"command": "dance", "tag": tag})
-        answer: Any = (await paired.next()).body
+        answer = await paired.next_object()
         assert "tag" not in answer
 
 
@@ -168,7 +168,7 @@ async def test_a_payment_that_was_taken_before_a_crash_is_not_taken_again_after_
     assert await node.kept() == [base64_hash(message, typed=True)]
     assert phone.received.empty()
     async with node.running():
-        answer: Any = (await phone.next()).body
+        answer = await phone.next_object()
         assert answer["receipt"]["duplicate"] is True
         await node.until_read()
     assert (await node.pen.read(payer)).spent_by_peer == 1000
@@ -224,7 +224,7 @@ async def test_what_was_sent_while_we_were_away_is_handled_however_much_it_is(
             return phone.received.qsize() == 130
 
         await eventually(all_answered, "every answer")
-    tags = [phone.received.get_nowait().body["tag"] for _ in range(130)]  # type: ignore[index, call-overload]
+    tags = [(await phone.next_object())["tag"] for _ in range(130)]
     assert tags == [str(number) for number in range(130)]
 
 
