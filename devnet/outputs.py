@@ -68,11 +68,6 @@ class OutputTable:
                 freed = self._outputs[source]
                 self._unspent[freed.address][source] = freed
 
-    def forget(self, unit_hash: str, unit: Mapping[str, JsonValue]) -> None:
-        """Take back the outputs of a void unit altogether."""
-        for output in outputs_of(unit_hash, unit):
-            del self._outputs[output.outpoint]
-
     def get(self, outpoint: Outpoint) -> LedgerOutput | None:
         """Return the output there, spent or not."""
         return self._outputs.get(outpoint)

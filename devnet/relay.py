@@ -67,7 +67,6 @@ class Relay:
     def __init__(self) -> None:
         self._devices: dict[str, _Device] = {}
         self._logins: dict[Listener, _Login] = {}
-        self._message_hashes: set[str] = set()
         self._stored_characters = 0
 
     def log_in(self, listener: Listener, challenge: str, told: dict[str, Any]) -> bool:
@@ -162,18 +161,16 @@ class Relay:
         return "accepted"
 
     def _keep(self, device: _Device, message_hash: str, message: _Message) -> None:
-        if message_hash in self._message_hashes:
+        if message_hash in device.messages:
             return
         if self._stored_characters + message.characters > MAX_STORED_CHARACTERS:
             raise QueryError("this hub keeps no more messages")
         device.messages[message_hash] = message
-        self._message_hashes.add(message_hash)
         self._stored_characters += message.characters
 
     def _drop(self, device: str, message_hash: str) -> None:
         message = self._devices[device].messages.pop(message_hash, None)
         if message is not None:
-            self._message_hashes.remove(message_hash)
             self._stored_characters -= message.characters
 
     def _login_of(self, listener: Listener) -> _Login:

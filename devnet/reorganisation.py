@@ -115,7 +115,6 @@ def _remove(state: LedgerState, record: UnitRecord) -> None:
     if record.sequence != "final-bad":
         state.void(record)
     state.dag.remove(record)
-    state.outputs.forget(record.hash, record.unit)
     state.fees.forget(record)
     state.shunned = {loser: winner for loser, winner in state.shunned.items() if record.hash not in (loser, winner)}
     for address in touched_addresses(record):

@@ -112,6 +112,7 @@ def test_hidden_unit_was_never_heard_of(hub: Hub, client: Client, channel: TestC
     ledger = channel.ledger
     channel.open()
     client.say("light/new_address_to_watch", channel.b.address)
+    client.say("light/new_aa_to_watch", {"aa": channel.address})
     joint = channel.b.compose([Output(channel.address, 60_000)], max_aa_responses=1)
     unit = joint["unit"]["unit"]
     hub.faults.hidden.add(unit)
@@ -119,6 +120,7 @@ def test_hidden_unit_was_never_heard_of(hub: Hub, client: Client, channel: TestC
     assert client.told("joint") == []
     assert client.ask("get_joint", unit) == {"joint_not_found": unit}
     ledger.settle()
+    assert client.told("light/aa_response") == []
     seen = history(client, channel.b.address, channel.address, ledger=ledger)
     assert unit not in {told.unit_hash for told in seen.units}
     assert unit not in {told.trigger_unit for told in seen.aa_responses}
@@ -160,6 +162,7 @@ def test_histories_of_every_time_hold(hub: Hub, client: Client, channel: TestCha
     hub.faults.knows_until_mci = mci
     seen = history(client, channel.address, channel.a.address, channel.b.address, ledger=channel.ledger)
     assert len({unit.unit_hash for unit in seen.units}) == len(seen.units)
+    assert all(hint.mci <= mci - 2 for hint in seen.aa_responses)
 
 
 def test_muted_subjects_are_not_told(hub: Hub, client: Client, alice: Actor, bob: Actor) -> None:

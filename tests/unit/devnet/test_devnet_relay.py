@@ -176,6 +176,13 @@ def test_same_message_twice_is_kept_once(hub: Hub, stranger: Client) -> None:
     assert received(log_in(hub, BOB)) == [1]
 
 
+def test_same_message_again_takes_no_room(hub: Hub, stranger: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(hub, BOB)
+    monkeypatch.setattr(relay, "MAX_STORED_CHARACTERS", 800)
+    for _ in range(3):
+        assert stranger.ask("hub/deliver", message(1)) == "accepted"
+
+
 def test_nobody_deletes_the_messages_of_another(hub: Hub, stranger: Client) -> None:
     bob = log_in(hub, BOB)
     stranger.ask("hub/deliver", message(1))
@@ -218,7 +225,7 @@ PACKAGE = message(1)["encrypted_package"]
         (changed(encrypted_package=PACKAGE | {"iv": None}), "missing fields"),
         (changed(encrypted_package=PACKAGE | {"dh": "keys"}), "missing fields"),
         (changed(to="me"), "invalid to address"),
-        (changed(extra=nested(4)), "device message is too deeply nested or has too many nodes"),
+        (changed(extra=nested(3)), "device message is too deeply nested or has too many nodes"),
         (changed(extra=[1] * 101), "device message is too deeply nested or has too many nodes"),
         (message(1) | {"pubkey": BOB.pubkey_b64}, "wrong message signature"),
         (changed(extra="") | {"extra": []}, "message hash failed: "),
