@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.agent.responses import amount_received, first_data, objects
+from shared.agent.responses import amount_received, first_data, objects, payments
 from shared.channels.closing import Close, Confirm, FraudProof, Trigger
 from shared.channels.ledger import SeenTrigger
 from shared.obyte.addresses import definition_address
@@ -54,6 +54,7 @@ def read_peer_trigger(unit: Mapping[str, JsonValue], channel: Channel) -> SeenTr
     if bytes_to_agent < MIN_AGENT_BYTES and not publishes:
         return None
     data = first_data(unit)
+    paid = {output.get("address") for payload in payments(unit) for output in objects(payload.get("outputs"))}
     return SeenTrigger(
         bytes_to_agent=bytes_to_agent,
         asset_to_agent=amount_received(unit, channel.aa_address, channel.asset),
@@ -61,6 +62,7 @@ def read_peer_trigger(unit: Mapping[str, JsonValue], channel: Channel) -> SeenTr
         # Whatever value `close` has: the agent's idea of truth need not be ours.
         closes=data is not None and "close" in data and bytes_to_agent >= MIN_AGENT_BYTES,
         publishes_definition=publishes,
+        pays_others=not paid <= {channel.aa_address, *(author.get("address") for author in authors)},
     )
 
 

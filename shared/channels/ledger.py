@@ -113,7 +113,8 @@ class SeenTrigger:
     """An unconfirmed unit of the peer to the agent, reduced to what decides its meaning.
 
     `bytes_to_agent` and `asset_to_agent` are sums over the outputs to the agent in bytes and in the channel's
-    *own* asset only: outputs in other assets must not be added up.
+    *own* asset only: outputs in other assets must not be added up. `pays_others`: somebody besides the agent and the
+    unit's authors is paid.
     """
 
     bytes_to_agent: int
@@ -121,14 +122,22 @@ class SeenTrigger:
     has_data: bool
     closes: bool
     publishes_definition: bool
+    pays_others: bool = False
 
 
 def deposit_in(channel: Channel, trigger: SeenTrigger) -> int:
     """How much the peer's unconfirmed unit will deposit if it becomes stable as it is; 0 if it is no deposit.
 
-    Conservative where the agent is not: a unit that carries data counts for nothing, whatever it pays.
+    Conservative where the agent is not: a unit that carries data counts for nothing, whatever it pays. Nor does one
+    that pays others: if one of them is an agent too, and comes first, the network lets that one answer and returns the
+    deposit. Whoever has given goods for it then has nothing.
     """
-    if trigger.has_data or channel.is_closing or not (channel.definition_confirmed or trigger.publishes_definition):
+    if (
+        trigger.has_data
+        or trigger.pays_others
+        or channel.is_closing
+        or not (channel.definition_confirmed or trigger.publishes_definition)
+    ):
         return 0
     if channel.asset == "base":
         return trigger.bytes_to_agent if trigger.bytes_to_agent >= MIN_BASE_DEPOSIT else 0

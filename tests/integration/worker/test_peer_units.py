@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.channels.model import Status
-from shared.obyte.composing import Output
+from shared.obyte.agents import CHANNELS_BASE_AA, channel_definition
+from shared.obyte.composing import Output, definition_message
 from tests.integration.worker.support import hide_unit
 
 if TYPE_CHECKING:
@@ -46,6 +47,23 @@ async def test_small_change_with_data_or_from_strangers_is_no_deposit(world: Wor
         counted = peer.deposit(30_000)
         [seen] = await world.until_units(peer, bool)
         assert (seen.unit, seen.amount) == (counted, 30_000)
+
+
+async def test_a_deposit_that_the_agent_will_return_because_another_one_answers_first_counts_for_nothing(
+    world: World,
+) -> None:
+    async with world.running():
+        peer = await world.peer()
+        definition = channel_definition(world.own.address, peer.address, peer.asset, peer.timeout_s, peer.salt)
+        outputs = [Output(peer.channel, 80_000), Output(CHANNELS_BASE_AA["1.1"], 10_000)]
+        peer.post(outputs, [definition_message(peer.channel, definition)])
+        [seen] = await world.until_units(peer, bool)
+        assert (seen.amount, seen.publishes_definition) == (0, True)
+        await world.devnet.stabilise()
+        peer.deposit(20_000)
+        await world.devnet.stabilise()
+        channel = await world.until(peer, lambda channel: channel.status is Status.OPEN, "open")
+        assert channel.deposited_by_peer == 20_000  # the first one was returned
 
 
 async def test_a_deposit_that_conflicts_is_marked_bad_until_the_ledger_has_decided(world: World) -> None:

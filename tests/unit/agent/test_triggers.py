@@ -92,6 +92,17 @@ def test_the_first_author_is_the_sender() -> None:
     assert read_peer_trigger(unit, CHANNEL) is None
 
 
+@pytest.mark.parametrize("asset", [None, ASSET])
+def test_a_unit_that_pays_others_too_is_no_deposit(asset: str | None) -> None:
+    """One of them may be an agent, and of two agents in one unit only the first one answers: ours returns the money."""
+    apart = seen(payment((AGENT, 50_000), (PEER, 7)))
+    mixed = seen(payment((AGENT, 50_000), (PEER, 7)), payment((STRANGER, 1), asset=asset))
+    assert apart is not None
+    assert mixed is not None
+    assert not apart.pays_others
+    assert mixed.pays_others
+
+
 def test_publishing_the_definition_is_seen_with_and_without_a_deposit() -> None:
     publication = {"app": "definition", "payload": {"address": AGENT, "definition": DEFINITION}}
     alone, funded = seen(publication), seen(publication, payment((AGENT, 50_000)))

@@ -133,6 +133,10 @@ def test_an_asset_deposit_needs_the_agents_bytes() -> None:
     assert deposit_in(asset, SeenTrigger(9_999, 77, has_data=False, closes=False, publishes_definition=False)) == 0
 
 
+def test_a_unit_that_pays_others_too_is_not_counted_as_a_deposit() -> None:
+    assert deposit_in(open_channel(), replace(DEPOSIT, pays_others=True)) == 0
+
+
 def test_a_unit_with_data_is_not_counted_as_a_deposit() -> None:
     assert (
         deposit_in(open_channel(), SeenTrigger(50_000, 0, has_data=True, closes=True, publishes_definition=False)) == 0
