@@ -79,6 +79,7 @@ class _KnownUnit:
     """What was delivered about one unit, reduced to what moves my money."""
 
     outputs: tuple[tuple[Outpoint, str, str, int], ...] = ()
+    inputs: tuple[Outpoint, ...] = ()
     author_is_mine: bool = False
     author_is_agent: bool = False
     timestamp_s: int = 0
@@ -112,6 +113,8 @@ class CoinSet:
     addresses: frozenset[str]
     _units: dict[str, _KnownUnit] = field(default_factory=dict, repr=False)
     _spenders: dict[Outpoint, set[str]] = field(default_factory=dict, repr=False)
+    _open: dict[Outpoint, tuple[Outpoint, str, str, int]] = field(default_factory=dict, repr=False)
+    """Outputs that no stable and good unit spends: few, however long the history is."""
 
     def apply(
         self,
@@ -137,7 +140,12 @@ class CoinSet:
                     is_stable=earlier.is_stable, is_bad=earlier.is_bad, mci=earlier.mci, seen_s=earlier.first_seen_s
                 )
             self._units[unit_hash] = known
+            for output in known.outputs:
+                self._open_or_shut(output[0])
         known.learn(is_stable=is_stable, is_bad=sequence == "bad", mci=mci, seen_s=seen_s)
+        if known.is_stable:
+            for outpoint in known.inputs:
+                self._open_or_shut(outpoint)
 
     def mark_bad(self, unit_hash: str) -> None:
         """The hub says that an unstable unit lost to a conflicting one; nothing happens to a stable unit."""
@@ -148,6 +156,8 @@ class CoinSet:
         known = self._units.get(unit_hash)
         if known is not None and not known.is_stable:
             del self._units[unit_hash]
+            for output in known.outputs:
+                self._open.pop(output[0], None)
             for spenders in self._spenders.values():
                 spenders.discard(unit_hash)
 
@@ -255,21 +265,31 @@ class CoinSet:
         )
 
     def _unspent(self, without: Collection[str] = ()) -> Iterator[Coin]:
-        for unit_hash, known in self._units.items():
-            if known.is_bad or unit_hash in without:
+        for outpoint, output in self._open.items():
+            known = self._units[outpoint.unit]
+            if known.is_bad or outpoint.unit in without:
                 continue
-            for output in known.outputs:
-                spenders = self._spenders.get(output[0], ())
-                if all(spender in without or self._units[spender].is_bad for spender in spenders):
-                    yield _coin(known, output)
+            spenders = self._spenders.get(outpoint, ())
+            if all(spender in without or self._units[spender].is_bad for spender in spenders):
+                yield _coin(known, output)
+
+    def _open_or_shut(self, outpoint: Outpoint) -> None:
+        """See whether an output of mine has been spent for good."""
+        known = self._units.get(outpoint.unit)
+        spenders = (self._units.get(spender) for spender in self._spenders.get(outpoint, ()))
+        if known is None or any(spender and spender.is_stable and not spender.is_bad for spender in spenders):
+            self._open.pop(outpoint, None)
+            return
+        self._open.update({output[0]: output for output in known.outputs if output[0] == outpoint})
 
     def _read(self, unit_hash: str, unit: Mapping[str, JsonValue]) -> _KnownUnit:
         authors = _objects(unit.get("authors"))
-        outputs = []
+        outputs, inputs = [], []
         for message_index, payload in _payments(unit):
             for spent in _objects(payload.get("inputs")):
                 if "type" not in spent or spent["type"] == "transfer":
-                    self._spenders.setdefault(_spent_outpoint(spent), set()).add(unit_hash)
+                    inputs.append(_spent_outpoint(spent))
+                    self._spenders.setdefault(inputs[-1], set()).add(unit_hash)
             asset = str(payload.get("asset", BASE))
             for output_index, output in enumerate(_objects(payload.get("outputs"))):
                 address, amount = output.get("address"), output.get("amount")
@@ -278,6 +298,7 @@ class CoinSet:
         timestamp_s = unit.get("timestamp")
         return _KnownUnit(
             outputs=tuple(outputs),
+            inputs=tuple(inputs),
             author_is_mine=any(author.get("address") in self.addresses for author in authors),
             author_is_agent=bool(authors) and not any(author.get("authentifiers") for author in authors),
             timestamp_s=timestamp_s if isinstance(timestamp_s, int) else 0,

@@ -105,3 +105,23 @@ def test_no_coin_is_spent_twice_or_made_from_nothing(
                 for spent in other["messages"][0]["payload"]["inputs"]
             )
             assert not spends or other["unit"] not in coins or coins.is_bad(other["unit"])
+
+
+@given(ledgers())
+def test_no_coin_is_forgotten(ledger: tuple[dict[str, dict[str, Any]], list[Delivery]]) -> None:
+    units, deliveries = ledger
+    coins = wallet(units, deliveries)
+    spent = {
+        (spent["unit"], spent["output_index"])
+        for name, unit in units.items()
+        if name in coins and not coins.is_bad(name)
+        for spent in unit["messages"][0]["payload"]["inputs"]
+    }
+    mine = {
+        (name, index)
+        for name, unit in units.items()
+        if name in coins and not coins.is_bad(name)
+        for index, output in enumerate(unit["messages"][0]["payload"]["outputs"])
+        if output["address"] == ME
+    }
+    assert {(coin.unit, coin.output_index) for coin in coins.coins()} == mine - spent

@@ -158,6 +158,29 @@ async def test_a_defence_pays_what_the_stake_is_worth_and_no_more(
         assert (await until_alarm(world, AlarmKind.FEE_HIGH))["fee"] == 900_000
 
 
+async def test_a_fraud_is_proven_through_a_fee_spike_and_an_honest_closing_waits_for_its_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheat, honest = await world.peer(1), await world.peer(2)
+    async with world.running(spending=Spending(max_fee=50_000)) as runtime:
+        for peer in (cheat, honest):
+            await world.open(peer)
+            await world.pay(peer, 400_000)
+        await wallet_of(world, runtime)
+        with monkeypatch.context() as spiking:
+            spike(spiking, 190_000)
+            honest.close(admits=400_000)
+            cheat.close(admits=1_000)
+            channel = await world.until(cheat, lambda channel: channel.status == "closed", "closed")
+            assert channel.period == 1
+            assert (await world.channel(honest)).status == "closing_initiated_by_peer"
+            assert (await until_alarm(world, AlarmKind.FEE_HIGH))["limit"] == 50_000
+        await world.until(honest, lambda channel: channel.status == "closed", "closed")
+        await until_alarm(world, AlarmKind.FEE_HIGH, stands=False)
+    assert len(world.triggers(cheat, "fraud_proof")) == 1
+    assert len(world.triggers(honest, "confirm")) == 1
+
+
 async def test_a_defence_spends_unconfirmed_coins_of_others_when_ours_are_gone(
     world: World, expected_errors: set[str]
 ) -> None:

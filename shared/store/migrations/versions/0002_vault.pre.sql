@@ -79,6 +79,8 @@ CREATE UNIQUE INDEX journal_one_unfinished_of_reference
 CREATE INDEX deposits_pending ON deposits (unit) WHERE state = 'pending';
 
 CREATE INDEX journal_of_reference ON journal (reference) WHERE reference <> '';
+CREATE INDEX journal_of_channel ON journal (aa_address) WHERE aa_address IS NOT NULL;
+CREATE INDEX journal_failed ON journal (purpose) WHERE state = 'failed';
 
 -- Packages that we have signed: kept before they leave, so that an uncertain payment is sent again as the same bytes.
 CREATE TABLE sent_payments (
