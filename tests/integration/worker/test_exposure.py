@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -129,8 +128,8 @@ async def test_a_period_is_closed_once_whoever_asks_for_it(world: World) -> None
     async with world.running():
         peer = await world.peer()
         await world.open(peer)
-        command, _ = await asyncio.gather(world.order_close(peer), world.pay(peer, 60_000))
-        await world.until_done(command)
+        await world.pay(peer, 60_000)
+        await world.until_done(await world.order_close(peer))
         await world.until(peer, is_closing, "closing")
 
         async def are_done() -> bool:
