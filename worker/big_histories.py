@@ -25,7 +25,7 @@ from worker.news import news_by_address
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from shared.obyte.history import ProvenHistory
+    from shared.obyte.history import ProvenHistory, ProvenUnit
     from shared.obyte.hub_client import HubClient
     from worker.alarms import Alarms
     from worker.channel_reader import ChannelReader
@@ -104,14 +104,17 @@ class BigHistories:
     async def read_own(self, client: HubClient) -> None:
         """Learn of the wallet's newest units and of its older coins.
 
-        Raises HubError, HistoryProofError, StoreError.
+        Raises HubError, HistoryProofError, WithholdingHubError, StoreError.
         """
-        newest, is_complete = await self._read_slab(client, known=())
+        found, is_complete = await self._newest(client, known=())
         if not is_complete:
-            known = [unit.unit_hash for unit in newest.units if unit.is_stable][:MAX_KNOWN_UNITS]
-            _, is_complete = await self._read_slab(client, known=known)
+            known = [unit.unit_hash for unit in found if unit.is_stable][:MAX_KNOWN_UNITS]
+            before, is_complete = await self._newest(client, known=known)
+            found += before
         if not is_complete:
-            await self._read_old_coins(client)
+            found += await self._old_coins(client, {unit.unit_hash for unit in found})
+        # All at once: what is known half looks like an empty wallet.
+        await self._wallet.learn({unit.unit_hash: unit for unit in found}.values())
         told = await client.get_stable_balances(self._wallet.address)
         missing = [asset for asset, amount in told.items() if self._wallet.coins.balance(asset).stable < amount]
         if missing:
@@ -119,16 +122,15 @@ class BigHistories:
         else:
             self._alarms.clear(AlarmKind.HISTORY_TOO_LARGE, self._wallet.address)
 
-    async def _read_slab(self, client: HubClient, *, known: Sequence[str]) -> tuple[ProvenHistory, bool]:
-        """Learn of as many of the newest units as fit into an answer; tell whether these are all but the known ones."""
+    async def _newest(self, client: HubClient, *, known: Sequence[str]) -> tuple[list[ProvenUnit], bool]:
+        """Return as many of the newest units as fit into an answer; tell whether these are all but the known ones."""
         whole = await self._ask(client, known, None)
         if whole is not None:
-            await self._learn(whole)
             return whole, True
         too_low, enough = 0, await client.get_last_mci() + 1
         best = await self._ask(client, known, enough)
         for _ in range(MAX_STEPS):
-            if best is not None and (len(best.units) >= GOOD_ANSWER or enough - too_low <= 1):
+            if best is not None and (len(best) >= GOOD_ANSWER or enough - too_low <= 1):
                 break
             middle = (too_low + enough) // 2
             answer = await self._ask(client, known, middle)
@@ -138,30 +140,32 @@ class BigHistories:
                 enough, best = middle, answer
         if best is None:
             raise WithholdingHubError("the hub refuses to tell of our newest units")
-        await self._learn(best)
         return best, False
 
-    async def _ask(self, client: HubClient, known: Sequence[str], min_mci: int | None) -> ProvenHistory | None:
+    async def _ask(self, client: HubClient, known: Sequence[str], min_mci: int | None) -> list[ProvenUnit] | None:
+        address = self._wallet.address
         try:
-            return await self._prover.history(client, addresses=[self._wallet.address], known=known, min_mci=min_mci)
+            return self._own(await self._prover.history(client, addresses=[address], known=known, min_mci=min_mci))
         except HubRequestError as error:
             if not is_too_large(error):
                 raise
             return None
 
-    async def _read_old_coins(self, client: HubClient) -> None:
+    async def _old_coins(self, client: HubClient, found: set[str]) -> list[ProvenUnit]:
+        """Return units with coins that the hub says are unspent, but for those found already."""
         address = self._wallet.address
         last_mci = await client.get_last_mci()
+        proven: list[ProvenUnit] = []
         for asset, amount in (await client.get_stable_balances(address)).items():
             wanted = amount - ROOM_BYTES if asset == "base" else amount
             units: list[str] = []
             while wanted > 0 and not units:
                 units = await client.pick_coins(address, asset=asset, amount=wanted, last_ball_mci=last_mci)
                 wanted //= 2
-            unknown = [unit for unit in units if not self._wallet.coins.is_stable(unit)]
+            unknown = [unit for unit in units if unit not in found and not self._wallet.coins.is_stable(unit)]
             for start in range(0, len(unknown), CHUNK):
-                await self._learn(await self._prover.history(client, asked=unknown[start : start + CHUNK]))
+                proven += self._own(await self._prover.history(client, asked=unknown[start : start + CHUNK]))
+        return proven
 
-    async def _learn(self, history: ProvenHistory) -> None:
-        own = news_by_address(history, [self._wallet.address]).get(self._wallet.address, ())
-        await self._wallet.learn(own)
+    def _own(self, history: ProvenHistory) -> list[ProvenUnit]:
+        return news_by_address(history, [self._wallet.address]).get(self._wallet.address, [])

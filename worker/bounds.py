@@ -34,6 +34,8 @@ class Batch:
     """None: from the beginning."""
     expected: Mapping[str, str] = field(default_factory=dict)
     """By address a unit that is on the ledger from `min_mci` on, if that index is right."""
+    known: tuple[str, ...] = ()
+    """Stable units that are left out of the answer."""
 
 
 @dataclass(frozen=True, slots=True)

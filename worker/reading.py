@@ -140,11 +140,13 @@ class LedgerReader:
         asked = {entry.unit: entry.aa_address for entry in ours}
         asked |= {unit.unit: aa_address for aa_address, units in theirs.items() for unit in units}
         asked = dict(itertools.islice(asked.items(), MAX_HISTORY_ITEMS))
-        history = await self._prove(client, addresses, tuple(asked), batch.min_mci)
+        history = await self._prove(client, addresses, tuple(asked), batch.min_mci, batch.known)
         if history is None:
             await self._read_smaller(client, batch, unfinished)
             return
 
+        for address in self._alarms.subjects(AlarmKind.HISTORY_TOO_LARGE).intersection(addresses):
+            self._alarms.clear(AlarmKind.HISTORY_TOO_LARGE, address)
         told = {unit.unit_hash for unit in history.units}
         news = news_by_address(history, addresses)
         self._bounds.read(addresses, history)
@@ -188,23 +190,32 @@ class LedgerReader:
                 await self._read_batch(client, Batch(part, batch.min_mci, expected), unfinished)
             return
         [address] = addresses
-        await self._big.read_channel(client, address)
-        async with self._guard.reading() as conn:
-            last = (await ledger_events.last_of(conn, [address])).get(address)
-        if last is None or last.mci <= (batch.min_mci or 0):
+        if batch.known:
             self._alarms.raise_(AlarmKind.HISTORY_TOO_LARGE, address, min_mci=batch.min_mci)
             return
-        await self._read_batch(client, Batch((address,), last.mci, {address: last.unit}), unfinished, is_whole=True)
-        self._alarms.clear(AlarmKind.HISTORY_TOO_LARGE, address)
+        await self._big.read_channel(client, address)
+        async with self._guard.reading() as conn:
+            events = await ledger_events.of(conn, address)
+        if not events:
+            self._alarms.raise_(AlarmKind.HISTORY_TOO_LARGE, address, min_mci=batch.min_mci)
+            return
+        known = tuple(event.unit for event in events[-MAX_HISTORY_ITEMS:])
+        rest = Batch((address,), events[-1].mci or None, known=known)
+        await self._read_batch(client, rest, unfinished, is_whole=True)
 
     async def _prove(
-        self, client: HubClient, addresses: Sequence[str], asked: Sequence[str], min_mci: int | None
+        self,
+        client: HubClient,
+        addresses: Sequence[str],
+        asked: Sequence[str],
+        min_mci: int | None,
+        known: Sequence[str] = (),
     ) -> ProvenHistory | None:
         """Return the history from `min_mci` on, None when it is too large for one answer."""
-        if len(addresses) == 1 and self._too_large.get(addresses[0], -1) >= (min_mci or 0):
+        if len(addresses) == 1 and not known and self._too_large.get(addresses[0], -1) >= (min_mci or 0):
             return None
         try:
-            return await self._prover.history(client, addresses=addresses, asked=asked, min_mci=min_mci)
+            return await self._prover.history(client, addresses=addresses, asked=asked, known=known, min_mci=min_mci)
         except HubRequestError as error:
             if not is_too_large(error):
                 raise
