@@ -112,6 +112,8 @@ def condition(hub: Hub, params: Any) -> JsonValue:
         if name not in _CONDITIONS:
             raise QueryError(f"the conditions are {', '.join(_CONDITIONS)}")
         _CONDITIONS[name](hub.faults, name, value)
+    if "claimed_vars" in request:
+        hub.repeat_system_vars()
     return "set"
 
 

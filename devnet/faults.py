@@ -60,14 +60,15 @@ class Faults:
 
     `times` is how often a fault happens, None for ever. The attributes are conditions:
 
-    * `hidden`: units the hub acts as if it had never heard of, in news, histories and look-ups;
+    * `hidden`: units the hub acts as if it had never heard of: in news, histories, `get_joint` and agents' responses;
     * `muted`: subjects of news it never sends, such as `joint` or `light/have_updates`;
-    * `knows_until_mci`: it has not heard of main chain units after this one, and tells no news;
+    * `knows_until_mci`: its histories end with this main chain unit, and it tells no news, as if it were cut off;
     * `answer_delay_s`: every answer comes that much later;
     * `is_silent`: it says nothing at all any more; `ignores_heartbeats`: it does not answer those;
     * `clock_offset_s`: its clock is wrong when it dates parents and when it judges units;
     * `quoted_tps_fee`: asked for parents, it names this fee whatever the true one is;
-    * `claimed_vars`: values by subject of system variables that it claims were voted, such as `op_list`;
+    * `claimed_vars`: values by subject of system variables that it claims were voted, such as `op_list`; clients are
+      told when they ask, or by `Hub.repeat_system_vars`;
     * `greeting`: frames, of any content, that it adds when a client connects.
     """
 

@@ -69,6 +69,11 @@ class Hub:
         for connection in list(self._connections):
             connection.send_raw(frame)
 
+    def repeat_system_vars(self) -> None:
+        """Tell the system variables to every client that was told them before."""
+        for connection in list(self._connections):
+            connection.repeat_system_vars()
+
     def hold_news(self) -> None:
         """Keep the news of the ledger back; questions are still answered with all that is there."""
         if self._held is None:
@@ -91,6 +96,5 @@ class Hub:
 
     def _tell(self, event: LedgerEvent) -> None:
         if isinstance(event, SystemVarsChanged):
-            for connection in list(self._connections):
-                connection.repeat_system_vars()
+            self.repeat_system_vars()
         self.watches.tell(event)

@@ -287,6 +287,8 @@ def test_hub_can_claim_votes_that_never_were(hub: Hub, client: Client, ledger: L
     history(client, alice.address, ledger=ledger)
     assert client.told("system_vars")[0]["op_list"][0]["value"] == [alice.address]
     assert client.ask("get_witnesses") == [ledger.provider_address]
+    client.ask("devnet/condition", {"claimed_vars": {}})
+    assert client.told("system_vars")[1]["op_list"][0]["value"] == [ledger.provider_address]
 
 
 def test_everyone_can_be_told_anything(hub: Hub) -> None:

@@ -35,7 +35,7 @@ def check(walk: Walk) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_every_state_of_the_ledger_can_be_proven(seed: int) -> None:
     walk = Walk(seed)
     for number in range(STEPS):
