@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from shared.logs import get_logger
 from shared.obyte.chash import is_valid_address
 from shared.obyte.hub_errors import HubAnswerError, HubClosedError
+from shared.obyte.system_variables import compare_order_providers
 from shared.store import ledger_pins
 from shared.store.alarms import AlarmKind
 from worker.errors import ConfigurationError
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from worker.guard import Guard
 
 logger = get_logger(__name__)
-
-TOLERATED_DIFFERENCES = 1
-"""An order provider more or less is a vote like any other; more change who decides."""
 
 
 class OrderProviders:
@@ -106,12 +104,13 @@ class OrderProviders:
 
     def compare(self, named: Iterable[str], source: str) -> None:
         """Raise or clear the alarm about one source's list: a hub's URL, or words for another one."""
-        others = frozenset(named)
-        missing, new = sorted(frozenset(self._pinned) - others), sorted(others - frozenset(self._pinned))
-        allowed = min(TOLERATED_DIFFERENCES, self.network.majority - 1)
-        if max(len(missing), len(new)) > allowed:
+        found = compare_order_providers(self._pinned, named)
+        if found.matters:
             self._alarms.raise_(
-                AlarmKind.ORDER_PROVIDERS_DIFFER, source, pinned_only=" ".join(missing), named_only=" ".join(new)
+                AlarmKind.ORDER_PROVIDERS_DIFFER,
+                source,
+                pinned_only=" ".join(found.pinned_only),
+                named_only=" ".join(found.named_only),
             )
         else:
             self._alarms.clear(AlarmKind.ORDER_PROVIDERS_DIFFER, source)

@@ -14,7 +14,7 @@ from shared.obyte.chash import is_valid_address
 from shared.obyte.hub_errors import HubAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from shared.obyte.serialization import JsonValue
 
@@ -114,3 +114,21 @@ def _positive(value: JsonValue) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         return None
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDifference:
+    """In what a list of order providers differs from the pinned one."""
+
+    pinned_only: tuple[str, ...]
+    named_only: tuple[str, ...]
+    matters: bool
+    """More than one is different, or so many that the pinned ones could no longer settle a question."""
+
+
+def compare_order_providers(pinned: Iterable[str], named: Iterable[str]) -> ProviderDifference:
+    """Compare two lists. One order provider more or less is a vote like any other; more change who decides."""
+    ours, theirs = frozenset(pinned), frozenset(named)
+    missing, new = tuple(sorted(ours - theirs)), tuple(sorted(theirs - ours))
+    tolerated = min(1, len(ours) // 2)
+    return ProviderDifference(missing, new, max(len(missing), len(new)) > tolerated)

@@ -22,6 +22,7 @@ from sluice.cli.common import (
     read_settings,
     run,
 )
+from sluice.cli.ledger import order_providers
 from sluice.cli.trust import trust_database
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     commands.command(epilog="Example: sluice wallet send ADDRESS 250000")(send)
     commands.command(epilog="Example: sluice wallet publish-agent --version 1.2")(publish_agent)
     commands.command(epilog="Example: sluice wallet trust-database")(trust_database)
+    commands.command(epilog="Example: sluice wallet order-providers --accept")(order_providers)
     app.add_typer(commands)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import stat
 import sys
@@ -16,9 +17,10 @@ from redis.exceptions import RedisError
 from shared.obyte.errors import ObyteError
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import network_named
+from shared.obyte.system_variables import compare_order_providers
 from shared.receiving.exposure import exposure_rules
 from shared.settings import unknown_variables
-from shared.store import assets, instance
+from shared.store import assets, instance, ledger_pins
 from shared.store.migrations import schema_is_usable
 from sluice.machine.books import check_books
 from sluice.machine.embedded import EmbeddedError, postgres_programs, redis_program
@@ -48,7 +50,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     async for finding in _postgres(settings):
         yield finding
     yield await _redis(settings)
-    yield await _hub(settings)
+    async for finding in _hubs(settings):
+        yield finding
     for finding in _wallet(settings):
         yield finding
     yield await _front(settings)
@@ -166,18 +169,40 @@ async def _redis(settings: Settings) -> Finding:
     return Finding("redis", Verdict.OK, f"Redis {about['redis_version']}")
 
 
-async def _hub(settings: Settings) -> Finding:
-    try:
-        async with asyncio.timeout(2 * _BOUND_S):
-            async with HubClient(settings.hub_url, network_named(settings.network), request_timeout_s=_BOUND_S):
-                return Finding("hub", Verdict.OK, settings.hub_url)
-    except (ObyteError, TimeoutError) as error:
-        advice = (
-            "start `sluice up`"
-            if settings.runs_devnet
-            else "check SLUICE_HUB_URL, SLUICE_NETWORK and the way to the network"
-        )
-        return Finding("hub", _missing(settings), f"{settings.hub_url}: {_text(error)}", advice)
+async def _hubs(settings: Settings) -> AsyncIterator[Finding]:
+    pinned = await _pinned_order_providers(settings)
+    for url in settings.hub_urls:
+        try:
+            async with asyncio.timeout(2 * _BOUND_S):
+                async with HubClient(url, network_named(settings.network), request_timeout_s=_BOUND_S) as hub:
+                    votes = (await hub.get_system_variables()).order_providers()
+        except (ObyteError, TimeoutError) as error:
+            advice = (
+                "start `sluice up`"
+                if settings.runs_devnet
+                else "check SLUICE_HUB_URL, SLUICE_NETWORK and the way to the network"
+            )
+            yield Finding("hub", _missing(settings), f"{url}: {_text(error)}", advice)
+            continue
+        yield Finding("hub", Verdict.OK, url)
+        if pinned and (apart := compare_order_providers(pinned, votes)).matters:
+            found = f"{url} names others: {', '.join(apart.named_only)} instead of {', '.join(apart.pinned_only)}"
+            yield Finding("order providers", Verdict.WARN, found, "see `sluice wallet order-providers`")
+    if pinned:
+        yield Finding("order providers", Verdict.OK, f"{len(pinned)} pinned")
+
+
+async def _pinned_order_providers(settings: Settings) -> tuple[str, ...]:
+    """Return those pinned in the settings or in the database, none where it cannot be read: that is told elsewhere."""
+    if settings.order_providers or settings.database_url is None:
+        return settings.order_providers
+    with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError):
+        conn = await asyncpg.connect(settings.database_dsn, timeout=_BOUND_S, command_timeout=_BOUND_S)
+        try:
+            return (await ledger_pins.read(conn)).order_providers
+        finally:
+            await conn.close(timeout=_BOUND_S)
+    return ()
 
 
 def _wallet(settings: Settings) -> Iterator[Finding]:

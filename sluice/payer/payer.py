@@ -14,6 +14,7 @@ sent; what is posted is journaled before. One process at a time may use a home.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -113,7 +114,8 @@ class Payer:
     ) -> AsyncIterator[Payer]:
         """Open the payer whose files are in `home`; made new when there are none, from `mnemonic` or a fresh seed.
 
-        `hub_url` None: payments can be signed and sent, the ledger is out of reach. `passphrase` encrypts the seed.
+        `hub_url`: several may be given, separated by commas; when one fails the next is asked. None: payments can be
+        signed and sent, the ledger is out of reach. `passphrase` encrypts the seed.
         `network`: `mainnet`, `testnet`, `devnet` or a Network. `http` is a client for requests to receivers.
 
         Raises HomeBusyError (another process runs on `home`), KeystoreError, WalletError, NetworkError, OSError.
@@ -353,7 +355,9 @@ def _open_wallet(
 def _hub_maker(hub_url: str | None, network: Network, timeout_s: float) -> Callable[[], HubClient] | None:
     if hub_url is None:
         return None
-    return lambda: HubClient(hub_url, network, program="sluice-payer", request_timeout_s=timeout_s)
+    # Every connection that ends is followed by one to the next hub in the list.
+    hubs = itertools.cycle(hub_url.split(","))
+    return lambda: HubClient(next(hubs), network, program="sluice-payer", request_timeout_s=timeout_s)
 
 
 def _http_client(timeout_s: float) -> httpx.AsyncClient:

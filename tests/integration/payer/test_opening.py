@@ -192,6 +192,12 @@ async def test_without_a_hub_nothing_is_funded(world: World) -> None:
         assert payer.channels() == ()
 
 
+async def test_a_hub_that_is_away_is_replaced_by_the_next_one(world: World) -> None:
+    async with world.payer(hub_url=f"ws://127.0.0.1:1,{world.devnet.url}") as payer:
+        channel = await payer.open_channel(world.receiver.url, 500_000)
+        assert (await channel.wait_open(BOUND_S)).deposited_by_me == 500_000
+
+
 async def test_the_same_salt_never_opens_a_second_channel(world: World) -> None:
     async with world.payer() as payer:
         first, second = await asyncio.gather(
