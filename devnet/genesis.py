@@ -1,16 +1,10 @@
-"""The first unit, which makes all the money there is and publishes the agent that every real network has.
-
-`channels_1_1.json` is the channels agent 1.1 as its authors have published it; their licence lies beside it.
-"""
+"""The first unit, which makes all the money there is."""
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from devnet.dag import UnitRecord
-from shared.obyte.addresses import definition_address
 from shared.obyte.units import headers_commission, payload_commission, payload_hash, unit_hash, unit_hash_to_sign
 
 if TYPE_CHECKING:
@@ -32,9 +26,8 @@ def genesis_record(network: Network, provider: KeyPair, faucet_address: str, tim
         "authors": [{"address": provider.address, "authentifiers": {"r": "-" * 88}, "definition": provider.definition}],
         "messages": [_issue(provider.address, faucet_address, TOTAL_BYTES - PROVIDER_BYTES)],
     }
-    unit["messages"].append(_publication("channels_1_1.json"))
     fees = headers_commission(unit, network) + payload_commission(unit, network)
-    unit["messages"][0] = _issue(provider.address, faucet_address, TOTAL_BYTES - PROVIDER_BYTES - fees)
+    unit["messages"] = [_issue(provider.address, faucet_address, TOTAL_BYTES - PROVIDER_BYTES - fees)]
     unit["authors"][0]["authentifiers"] = {"r": provider.sign(unit_hash_to_sign(unit, network))}
     unit["headers_commission"] = headers_commission(unit, network)
     unit["payload_commission"] = payload_commission(unit, network)
@@ -60,13 +53,4 @@ def _issue(provider_address: str, faucet_address: str, faucet_bytes: int) -> Jso
         "inputs": [{"type": "issue", "serial_number": 1, "amount": TOTAL_BYTES}],
         "outputs": [{"address": address, "amount": amount} for address, amount in outputs],
     }
-    return _inline("payment", payload)
-
-
-def _publication(file_name: str) -> JsonValue:
-    definition: JsonValue = json.loads((files("devnet") / file_name).read_text("utf-8"))
-    return _inline("definition", {"address": definition_address(definition), "definition": definition})
-
-
-def _inline(app: str, payload: JsonValue) -> JsonValue:
-    return {"app": app, "payload_location": "inline", "payload_hash": payload_hash(payload), "payload": payload}
+    return {"app": "payment", "payload_location": "inline", "payload_hash": payload_hash(payload), "payload": payload}

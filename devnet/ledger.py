@@ -79,6 +79,9 @@ class Ledger:
         # A light client can be shown a proof only once the provider has vouched for something.
         for _ in range(PROVIDER_UNITS_TO_STABILITY + 1):
             self.advance()
+        # Not in the first unit: full nodes cannot take it there, and it would be in every proof.
+        self.treasury.publish_reference_agent()
+        self.settle()
 
     @property
     def network(self) -> Network:

@@ -41,7 +41,7 @@ def issue(hub: Hub, params: Any) -> JsonValue:
 
 
 def publish_agent(hub: Hub, params: Any) -> JsonValue:
-    """`{version}` -> `{unit}`: publish a channels agent of ours, which the first unit of the ledger does not."""
+    """`{version}` -> `{unit}`: publish a channels agent of ours, with which the ledger does not begin."""
     version = object_of(params, "no params in devnet/publish_agent").get("version")
     if version not in PUBLISHABLE_VERSIONS:
         raise QueryError(f"version must be one of {', '.join(sorted(PUBLISHABLE_VERSIONS))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from devnet.base_agent import reference_agent_message
 from devnet.parents import ParentsOffer, offer_parents
 from shared.obyte.agents import publication_message
 from shared.obyte.coins import BASE, Coin
@@ -76,6 +77,10 @@ class Treasury:
     def publish(self, version: str) -> UnitRecord:
         """Publish one of our own channels agents, as a wallet does. Raises `AddressError` for others."""
         return self._send([], [publication_message(version)])
+
+    def publish_reference_agent(self) -> UnitRecord:
+        """Publish the channels agent 1.1, once: the ledger begins with it."""
+        return self._send([], [reference_agent_message()])
 
     def provider_unit(self, provider: KeyPair, offer: ParentsOffer) -> JsonValue:
         """Compose the order provider's next unit: it pays itself and tells the time, as providers do."""
