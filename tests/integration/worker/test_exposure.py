@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from tests.receiving_support import ROOMY
 
 if TYPE_CHECKING:
     from shared.channels.model import Channel
+    from shared.store.commands import Command
     from tests.integration.worker.support import Peer, World
 
 LIMITS = ExposureLimits(max_by_channel=100_000, sweep_above=50_000, max_own_deposit=20_000, max_total=1_000_000)
@@ -73,6 +75,14 @@ async def set_state(world: World, peer: Peer, **state: int) -> None:
         channel = await channels.lock_one(conn, peer.channel)
         assert channel is not None
         await channels.save_transition(conn, replace(channel, **state))
+
+
+async def deposit(world: World, peer: Peer, amount: int) -> Command:
+    """Order a deposit of ours and return what became of the order."""
+    async with world.database.transaction() as conn:
+        params, key = {"amount": amount}, f"deposit {amount}"
+        command = await commands.insert(conn, "deposit", params, idempotency_key=key, aa_address=peer.channel)
+    return await world.until_done(command.id)
 
 
 def is_closing(channel: Channel) -> bool:
@@ -144,11 +154,22 @@ async def test_a_deposit_of_ours_alone_is_no_reason_to_close(world: World) -> No
     async with world.running():
         peer = await world.peer()
         await world.open(peer)
-        await set_state(world, peer, deposited_by_me=20_000)
+        assert (await deposit(world, peer, 20_000)).error is None
+        await world.until(peer, lambda channel: channel.deposited_by_me == 20_000, "with our deposit")
         await world.pay(peer, 14_999)
         await until_recorded(world, at_risk=34_999)
         await until_recorded(world, at_risk=34_999)
         assert await sweeps(world, peer) == []
+
+
+async def test_our_own_deposit_beyond_its_limit_is_refused(world: World) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        refused = await deposit(world, peer, 20_001)
+        assert refused.error is not None
+        assert refused.error.startswith("exposure_limit: ")
+        assert await world.journal(peer) == []
 
 
 async def test_a_channel_is_left_alone_while_its_peer_closes_it_or_our_books_are_old(world: World) -> None:
@@ -179,8 +200,13 @@ async def test_the_greatest_channels_are_closed_while_the_total_is_near_its_limi
         peers = [await world.peer(number) for number in range(1, 5)]
         for peer in peers:
             await world.open(peer)
-        for peer, amount in zip(peers, (19_000, 20_000, 21_000, 22_000), strict=True):
-            await world.pay(peer, amount)
+        # All at once: nothing is foretold from a growth that was no growth.
+        async with world.database.transaction() as conn:
+            for peer, amount in zip(peers, (19_000, 20_000, 21_000, 22_000), strict=True):
+                channel = await channels.lock_one(conn, peer.channel)
+                assert channel is not None
+                paid = replace(channel, spent_by_peer=amount, claim=json.dumps(peer.package(amount)))
+                await channels.save_transition(conn, paid)
         # 82 000 of 100 000: without the greatest one 60 000 are left, which is 3/5.
         await world.until(peers[3], is_closing, "closing")
         await until_recorded(world, at_risk=60_000)
