@@ -39,9 +39,9 @@ class HubChoice:
         """Note that a hub serves: when it ends, all may be tried again."""
         self._failed.clear()
 
-    def has_another(self, url: str) -> bool:
-        """Whether there is another hub that was not caught lying."""
-        return any(other != url and not self._is_aside(other) for other in self.urls)
+    def others(self, url: str) -> tuple[str, ...]:
+        """Return the other hubs that were not caught lying."""
+        return tuple(other for other in self.urls if other != url and not self._is_aside(other))
 
     def better_than(self, url: str) -> tuple[str, ...]:
         """Return the hubs that are listed before this one and not set aside."""

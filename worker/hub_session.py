@@ -51,6 +51,8 @@ class SessionPace:
     """How long one answer may take."""
     set_aside_s: float = 900.0
     """How long a hub that lied comes after the others."""
+    second_s: float = 300.0
+    """How often all channels are read through another hub too: one that keeps something back can be found out so."""
     prefer_s: float = 300.0
     """How often a hub listed before the one in use is tried."""
     away_s: float = 100.0
@@ -89,6 +91,8 @@ class HubSession:
         self._variables: SystemVariables | None = None
         self._in_step_at_s = monotonic()
         self._compare_due_s = 0.0
+        self._second_due_s = monotonic() + pace.second_s
+        self._seconds_asked = 0
         self._providers = prover.providers
 
     @property
@@ -187,6 +191,27 @@ class HubSession:
         if self._monotonic() >= self._compare_due_s:
             await self._ask_about_network(client)
 
+    async def ask_another(self, client: HubClient, work: Callable[[HubClient], Awaitable[None]]) -> None:
+        """Let `work` have a connection to another hub now and then; what goes wrong there is no fault of this one.
+
+        Raises what else `work` raises.
+        """
+        if self._monotonic() < self._second_due_s:
+            return
+        self._second_due_s = self._monotonic() + self._pace.second_s
+        others = self._choice.others(client.url)
+        if not others:
+            return
+        other = self._make_client(others[self._seconds_asked % len(others)])
+        self._seconds_asked += 1
+        try:
+            await other.connect()
+            await work(other)
+        except (HubError, HistoryProofError, WithholdingHubError) as error:
+            self._failed(other.url, error)
+        finally:
+            await other.close()
+
     async def watch_silence(self) -> None:
         """Raise the alarm when nothing was in step with the ledger for too long. Runs forever."""
         while True:
@@ -217,7 +242,7 @@ class HubSession:
         Raises HubError, HistoryProofError, WithholdingHubError, StoreError.
         """
         self._alarms.clear(AlarmKind.HUB_UPGRADE_REQUIRED, client.url)
-        self.prover.clock.another_hub()
+        self.prover.another_hub()
         self.prover.renew(await self._providers.read())
         named = await client.get_witnesses()
         self._providers.check_count(named)
@@ -254,7 +279,7 @@ class HubSession:
         if not history.units:
             raise WithholdingHubError("the hub does not tell of the last ball that it offers")
         proven_s = self.prover.clock.proven_s()
-        if proven_s is not None and time_s < proven_s - TOLERANCE_S and self._choice.has_another(client.url):
+        if proven_s is not None and time_s < proven_s - TOLERANCE_S and self._choice.others(client.url):
             # Units made by its clock would be older than those they build on.
             raise HubAnswerError("light/get_parents", f"its clock is {proven_s - time_s:.0f} s behind the ledger")
         self.prover.clock.told(time_s)

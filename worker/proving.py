@@ -12,18 +12,21 @@ import math
 from typing import TYPE_CHECKING
 
 from shared.obyte.history import CLOCK_TOLERANCE_S, ProvenHistory, prove_history
+from shared.obyte.hub_errors import HubClosedError
+from worker.errors import WithholdingHubError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.obyte.errors import HubError
     from shared.obyte.hub_client import HubClient
     from shared.store.ledger_pins import LedgerPins
     from worker.ledger_clock import LedgerClock
     from worker.order_providers import OrderProviders
 
-MAX_SILENCE_S = 600.0
+MAX_SILENCE_S = 1_200.0
 """A public network whose order providers have not signed anything for this long does not work, or is hidden from us."""
-MAX_PROOF_AGE_S = 1800.0
+MAX_PROOF_AGE_S = 2_400.0
 """By our own clock, which may be wrong by minutes: only the first proof has nothing better to be held against."""
 
 
@@ -38,10 +41,22 @@ class Prover:
         """The latest ledger time that was proven; outlives this term."""
         self.mci: int | None = None
         """Main chain index told with that proof, not proven."""
+        self._hub_time_s = 0
 
     async def load(self) -> None:
         """Take up what earlier terms have trusted and proven. Raises ConfigurationError, StoreError."""
         self.renew(await self.providers.load())
+
+    def another_hub(self) -> None:
+        """Nothing was proven by this hub yet."""
+        self._hub_time_s = 0
+        self.clock.another_hub()
+
+    def missing(self, what: str) -> HubError | WithholdingHubError:
+        """Return the error about a hub that does not tell what was proven before: it is behind, or hides it."""
+        if self._hub_time_s < self.time_s:
+            return HubClosedError("hub_behind", f"the hub does not know of {what}, it is behind")
+        return WithholdingHubError(f"the hub does not tell of {what}")
 
     def renew(self, pins: LedgerPins) -> None:
         """Take up what the database says now."""
@@ -94,6 +109,7 @@ class Prover:
         if history.proven_time_s is None:
             return
         self.clock.proven(history.proven_time_s)
+        self._hub_time_s = max(self._hub_time_s, history.proven_time_s)
         if history.proven_time_s > self.time_s:
             self.time_s = history.proven_time_s
             self.mci = max((unit.mci_hint or 0 for unit in history.units if unit.is_stable), default=0) or None

@@ -17,7 +17,6 @@ from shared.store.alarms import AlarmKind
 from worker.big_histories import BigHistories, is_too_large
 from worker.bounds import Batch, Bounds
 from worker.channel_reader import Answer, Outcome
-from worker.errors import WithholdingHubError
 from worker.news import news_by_address
 
 if TYPE_CHECKING:
@@ -85,6 +84,18 @@ class LedgerReader:
         for batch in self._bounds.batches(wanted):
             await self._read_batch(client, batch, ours)
 
+    async def read_once_more(self, client: HubClient, addresses: Iterable[str]) -> None:
+        """Read the events of these channels through another hub, by nothing that the first one has told.
+
+        What is on its way is not asked for: another hub may not have heard of it yet. Raises like `read`.
+        """
+        other = LedgerReader(self._guard, self._prover, self._wallet, self._channels, self._rollback, self._alarms)
+        wanted = tuple(addresses)
+        async with self._guard.reading() as conn:
+            other._bounds.begin_at(await ledger_events.last_of(conn, wanted))
+        for batch in other._bounds.batches(wanted):
+            await other._read_batch(client, batch, None)
+
     async def _read_own(self, client: HubClient, ours: Sequence[Entry], on_their_way: Sequence[str]) -> None:
         """Read the wallet's own history from its last stable unit on.
 
@@ -102,7 +113,7 @@ class LedgerReader:
             logger.warning("own_history_read_again", min_mci=bound)
             history = await self._ask_own(client, asked, 0)
             if history is not None and not self._repeats_own(history):
-                raise WithholdingHubError("the hub does not tell of our own last unit")
+                raise self._prover.missing("our own last unit")
             known = [unit.mci_hint for unit in history.units if unit.is_stable] if history is not None else []
             self._own_bound = max((mci for mci in known if mci is not None), default=0)
         if history is None:
@@ -130,13 +141,16 @@ class LedgerReader:
         return any(unit.is_stable and self._wallet.coins.is_stable(unit.unit_hash) for unit in history.units)
 
     async def _read_batch(
-        self, client: HubClient, batch: Batch, unfinished: Sequence[Entry], *, is_whole: bool = False
+        self, client: HubClient, batch: Batch, unfinished: Sequence[Entry] | None, *, is_whole: bool = False
     ) -> None:
-        """Read these addresses from `min_mci` on; `is_whole`: no answer reaches further back."""
+        """Read these addresses from `min_mci` on; `is_whole`: no answer reaches further back.
+
+        `unfinished`: our units whose fate is open; None: ask for nothing by its hash.
+        """
         addresses = batch.addresses
         async with self._guard.reading() as conn:
-            theirs = await peer_units.of(conn, addresses)
-        ours = [entry for entry in unfinished if entry.aa_address in addresses]
+            theirs = {} if unfinished is None else await peer_units.of(conn, addresses)
+        ours = [entry for entry in unfinished or () if entry.aa_address in addresses]
         asked = {entry.unit: entry.aa_address for entry in ours}
         asked |= {unit.unit: aa_address for aa_address, units in theirs.items() for unit in units}
         asked = dict(itertools.islice(asked.items(), MAX_HISTORY_ITEMS))
@@ -172,15 +186,16 @@ class LedgerReader:
             await self._read_again(client, aa_address, batch.expected.get(aa_address), unfinished)
 
     async def _read_again(
-        self, client: HubClient, aa_address: str, expected: str | None, unfinished: Sequence[Entry]
+        self, client: HubClient, aa_address: str, expected: str | None, unfinished: Sequence[Entry] | None
     ) -> None:
         """Read one channel from its beginning; `expected`: a unit of it that was proven before."""
         logger.info("channel_read_whole", aa_address=aa_address)
-        if expected is not None and not (await self._prover.history(client, asked=[expected])).units:
-            raise WithholdingHubError(f"the hub does not tell of {expected}, which was proven before")
+        is_first_hub = unfinished is not None
+        if expected is not None and is_first_hub and not (await self._prover.history(client, asked=[expected])).units:
+            raise self._prover.missing(f"{expected}, which was proven before")
         await self._read_batch(client, Batch((aa_address,), None), unfinished)
 
-    async def _read_smaller(self, client: HubClient, batch: Batch, unfinished: Sequence[Entry]) -> None:
+    async def _read_smaller(self, client: HubClient, batch: Batch, unfinished: Sequence[Entry] | None) -> None:
         """The answer would have been too large: ask for fewer addresses, or for the events of one in parts."""
         addresses = batch.addresses
         if len(addresses) > 1:

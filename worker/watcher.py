@@ -143,6 +143,7 @@ class Watcher:
             self._reader.read_whole(aa_address)
             addresses.add(aa_address)
         await self._reader.read(client, addresses)
+        await self._session.ask_another(client, self._read_once_more)
         await self._mark_conflicting()
         async with self._guard.marked() as conn:
             if new:
@@ -150,6 +151,9 @@ class Watcher:
             await instance.heartbeat(conn)
             pins = await ledger_pins.note(conn, time_s=self._session.prover.time_s, mci=self._session.prover.mci)
         self._session.prover.renew(pins)
+
+    async def _read_once_more(self, other: HubClient) -> None:
+        await self._reader.read_once_more(other, self._watched)
 
     async def _mark_conflicting(self) -> None:
         units = frozenset(self._conflicting)

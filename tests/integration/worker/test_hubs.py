@@ -39,6 +39,12 @@ def hubs_in_step(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [event["hub"] for event in said if event.get("event") == "hub_in_step"]
 
 
+def event_id(unit: dict[str, Any]) -> int:
+    """Number of the event that an agent tells in a unit, 0 if it is none."""
+    payloads = [message["payload"] for message in unit.get("messages", ()) if message["app"] == "data"]
+    return int(payloads[0].get("event_id", 0)) if payloads else 0
+
+
 async def is_open(world: World, peer: Any) -> None:
     await world.until(peer, lambda channel: channel.status is Status.OPEN, "open")
 
@@ -165,6 +171,32 @@ async def test_a_hidden_last_response_is_found_by_the_agents_state(
     async with world.running(hub_url=f"{world.devnet.url},{honest.url}", pace=pace):
         await world.until(peer, lambda channel: channel.last_event_id == 3, "closed")
     assert lies(caplog) == [(world.devnet.url, "hub_withholds")]
+
+
+async def test_what_one_hub_hides_of_everybody_another_one_tells(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    liar, honest = world.devnet.doors[0], await world.devnet.add_hub()
+
+    def tell_first_event_only(history: dict[str, Any]) -> dict[str, Any]:
+        joints = [joint for joint in history.get("joints", ()) if event_id(joint["unit"]) < 2]
+        return history | {"joints": joints} if joints else {}
+
+    liar.faults.lie("light/get_history", tell_first_event_only, times=None)
+    liar.faults.lie(
+        "light/get_aa_state_vars", lambda _: {"period": 1, "event_id": 2, "balanceB": 1_000_000}, times=None
+    )
+    pace = replace(FAST, hub=replace(FAST.hub, second_s=0.3), cross_checks=replace(FAST.cross_checks, patience_s=0.5))
+    async with world.running(hub_url=f"{liar.url},{honest.url}", pace=pace):
+        peer = await world.peer()
+        await world.open(peer)
+        peer.close(admits=0)
+        await world.until(peer, lambda channel: channel.status is Status.CLOSED, "closed")
+
+        async def is_named() -> bool:
+            return (liar.url, "hub_withholds") in lies(caplog)
+
+        await eventually(is_named, "the hub that hides events named")
 
 
 async def test_an_old_proof_served_again_is_named_also_after_a_restart(

@@ -116,6 +116,9 @@ class ProvesAll:
         self.providers = providers
         self.clock = clock
 
+    def another_hub(self) -> None:
+        self.clock.another_hub()
+
     def renew(self, pins: LedgerPins) -> None:
         self.providers.renew(pins)
 

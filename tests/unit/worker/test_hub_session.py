@@ -226,3 +226,31 @@ async def test_being_out_of_step_for_long_is_a_reason_for_alarm() -> None:
     client: Any = Client(A)
     world.session.in_step(client)
     assert not world.alarms.standing
+
+
+async def test_another_hub_is_asked_now_and_then_and_what_it_does_wrong_is_not_held_against_this_one() -> None:
+    world = SessionWorld({A: [Client(A)], B: [Client(B)], C: [Client(C, unreachable())]}, second_s=100, set_aside_s=100)
+    here: Any = Client(A)
+    asked: list[str] = []
+
+    async def work(other: Any) -> None:
+        assert other.is_open
+        asked.append(other.url)
+        if len(asked) == 2:
+            raise HistoryProofError("wrong_ball", "…")
+
+    for _ in range(7):
+        await world.session.ask_another(here, work)
+        await world.session.ask_another(here, work)
+        world.time.pass_by(60)
+    assert world.made == [B, C, B]
+    assert asked == [B, B]
+    assert not any(client.is_open for clients in world.clients.values() for client in clients)
+    assert list(world.alarms.standing) == [("hub_lies", B)]
+
+
+async def test_with_one_hub_nobody_else_is_asked() -> None:
+    world = SessionWorld({A: [Client(A)]}, second_s=0)
+    here: Any = Client(A)
+    await world.session.ask_another(here, lambda _: pytest.fail("there is no other"))
+    assert world.made == []
