@@ -63,8 +63,8 @@ def at_risk(channel: Channel) -> int:
 
 
 def earned(channel: Channel) -> int:
-    """Return how much of what is at risk came from the peer: what closing the channel claims, besides our deposit."""
-    return min(at_risk(channel), max(0, channel.spent_by_peer - channel.credit - channel.spent_by_me))
+    """Return how much of what is at risk came from the peer, as if we had spent our own deposit first."""
+    return max(0, at_risk(channel) - max(0, channel.deposited_by_me - channel.spent_by_me))
 
 
 def is_closable(channel: Channel) -> bool:

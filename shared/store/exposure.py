@@ -30,7 +30,7 @@ _MEASURE = """
     WITH page AS MATERIALIZED (
       SELECT aa_address, asset, version, status, period, period_closed_by_me, unsure_period,
              deposited_by_me - spent_by_me + spent_by_peer - credit AS at_risk,
-             spent_by_peer - credit - spent_by_me AS earned
+             greatest(0, deposited_by_me - spent_by_me) AS our_own
         FROM channels
        WHERE aa_address > $1
        ORDER BY aa_address
@@ -39,7 +39,7 @@ _MEASURE = """
       SELECT aa_address, asset, at_risk,
              status = 'closing_initiated_by_peer' OR (status = 'open' AND period_closed_by_me = period) AS is_settling,
              status = 'open' AND period_closed_by_me <> period AND unsure_period <> period AS is_closable,
-             earned >= greatest(1, coalesce(limits.sweep_above, $6)) AS is_ripe
+             at_risk - our_own >= greatest(1, coalesce(limits.sweep_above, $6)) AS is_ripe
         FROM page
         LEFT JOIN unnest($4::text[], $5::bigint[]) AS limits (asset, sweep_above) USING (asset)
        WHERE at_risk > 0 AND status <> 'closing_initiated_by_me' AND version <> ALL ($3::text[])

@@ -47,7 +47,12 @@ def refusal(channel: Channel, spent: int, amount: int, allowance: Allowance) -> 
 def test_at_risk_is_what_an_honest_closing_would_pay_us() -> None:
     channel = open_channel(deposited_by_me=300, spent_by_me=100, spent_by_peer=500, credit=50)
     assert at_risk(channel) == 300 - 100 + 500 - 50
-    assert earned(channel) == 500 - 50 - 100
+    assert earned(channel) == 500 - 50
+
+
+def test_we_spend_our_own_deposit_before_what_we_have_earned() -> None:
+    assert earned(open_channel(deposited_by_me=300, spent_by_me=450, spent_by_peer=500)) == 350
+    assert earned(open_channel(deposited_by_me=300)) == 0
 
 
 def test_money_that_is_only_signed_for_is_at_risk_as_goods_were_given_for_it() -> None:
@@ -126,14 +131,15 @@ def test_a_channel_is_ripe_when_enough_was_earned_in_it_and_only_while_it_can_be
 
 @given(
     steps=st.lists(st.tuples(st.integers(1, 400), st.integers(0, 100)), max_size=30),
-    deposited_by_me=st.integers(0, 300),
+    ours=st.integers(0, 300),
+    spent_by_me=st.integers(0, 2_000),
     sweep_above=st.integers(0, 700),
 )
 def test_a_channel_at_its_limit_is_always_ripe_so_that_nobody_waits_for_ever(
-    steps: list[tuple[int, int]], deposited_by_me: int, sweep_above: int
+    steps: list[tuple[int, int]], ours: int, spent_by_me: int, sweep_above: int
 ) -> None:
     limits = replace(LIMITS, sweep_above=sweep_above)
-    channel = open_channel(deposited_by_me=deposited_by_me)
+    channel = open_channel(deposited_by_me=ours + spent_by_me, spent_by_me=spent_by_me)
     for amount, extra in steps:
         terms = package(channel.spent_by_peer + amount + extra, amount)
         outcome = judge(channel, terms, Allowance(exposure=limits))
