@@ -74,7 +74,7 @@ class _Attempts:
 
 
 class Settlement:
-    """Settlement of one term of the lease. `on_posted` is told when the hub has taken a unit.
+    """Settlement of one term of the lease. `on_posted` is told which channel's unit the hub has taken.
 
     Two clocks: `clock` is the ledger's time as well as we know it, monotonic seconds are for pauses.
     """
@@ -86,7 +86,7 @@ class Settlement:
         wallet: Wallet,
         watch: ClosingWatch,
         *,
-        on_posted: Callable[[], None],
+        on_posted: Callable[[str | None], None],
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
@@ -194,7 +194,7 @@ class Settlement:
         else:
             # If the ledger takes it, this was the last attempt. If it bounces, the next one is not made at once.
             pause_s = attempts.after_bounce.pause_s() if unit is not None else 0.0
-            self._on_posted()
+            self._on_posted(purpose.aa_address)
         attempts.made += 1
         attempts.not_before_s = self._monotonic() + pause_s
         return True

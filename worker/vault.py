@@ -256,7 +256,7 @@ class Vault:
         self._settlement.look_at(aa_address)
         self._refilling.look_at(aa_address)
         self._cross_checks.ask_for(aa_address)
-        self._commands.wake()
+        self._commands.wake(aa_address)
 
     def _make_client(self, url: str) -> HubClient:
         return HubClient(url, self._given.network, request_timeout_s=self._given.pace.hub.answer_s)

@@ -51,11 +51,12 @@ class Commands:
         self._bell = Bell()
         self._running: dict[int, _Running] = {}
 
-    def wake(self) -> None:
-        """There may be a new command, or news about those that are running."""
+    def wake(self, aa_address: str | None = None) -> None:
+        """There may be a new command, or news about those that are running: all, or those of one channel."""
         self._bell.ring()
         for running in self._running.values():
-            running.news.ring()
+            if aa_address is None or running.command.aa_address == aa_address:
+                running.news.ring()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Carry commands out until `stopping` is set; steps in hand are finished first. Raises StoreError."""
