@@ -89,7 +89,7 @@ async def apply_news(
         await _doubt(conn, applied)
     if applied.channel != channel:
         await channels.save_transition(conn, applied.channel)
-    await _follow_peer_units(conn, applied, news, asked, verified)
+    await _follow_peer_units(conn, applied, news, ours, asked, verified)
     return applied
 
 
@@ -165,10 +165,21 @@ def _is_over(entry: Entry, channel: Channel) -> bool:
 
 
 async def _follow_peer_units(
-    conn: Connection, applied: Applied, news: News, asked: Collection[str], verified: Collection[str]
+    conn: Connection,
+    applied: Applied,
+    news: News,
+    ours: Sequence[Entry],
+    asked: Collection[str],
+    verified: Collection[str],
 ) -> None:
     channel = applied.channel
     known = {unit.unit: unit for unit in (await peer_units.of(conn, [channel.aa_address])).get(channel.aa_address, ())}
+    # Where there is no agent, nobody ever answers a closing.
+    has_agent = (
+        channel.definition_confirmed
+        or any(unit.publishes_definition or unit.amount for unit in known.values())
+        or any(entry.purpose == Meaning.DEPOSIT for entry in ours)
+    )
     current = {unit.unit_hash: seen for unit in news.unstable if (seen := _seen(unit, channel, verified)) is not None}
     answered = {response.trigger_unit for response in news.responses}
     for unit, old in known.items():
@@ -176,7 +187,7 @@ async def _follow_peer_units(
             unit in answered
             or unit in news.void
             or unit in news.bounced
-            or (unit in news.stable and not old.amount and not old.closes)
+            or (unit in news.stable and not old.amount and not (old.closes and has_agent))
             or (unit in asked and unit not in news.told)
         )
         # A unit that was caught conflicting stays marked, whatever it says.
