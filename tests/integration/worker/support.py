@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from shared.store.journal import Entry
     from shared.store.ledger_events import RecordedEvent
 
+_channel_address = functools.cache(channel_address)  # tests ask for it all the time
+
 OWN_KEY = KeyPair(bytes([7]) * 32)
 BOUND_S = 20.0
 TIMEOUT_S = 1_000
@@ -253,7 +255,7 @@ class Peer(Party):
 
     @property
     def channel(self) -> str:
-        return channel_address(OWN_KEY.address, self.address, self.asset, self.timeout_s, self.salt)
+        return _channel_address(OWN_KEY.address, self.address, self.asset, self.timeout_s, self.salt)
 
     def deposit(self, amount: int, *, publish: bool = False) -> str:
         definition = channel_definition(OWN_KEY.address, self.address, self.asset, self.timeout_s, self.salt)
