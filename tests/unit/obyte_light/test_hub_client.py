@@ -466,3 +466,81 @@ async def test_all_errors_are_hub_errors_and_long_texts_are_cut() -> None:
         with pytest.raises(HubError) as refused:
             await client.request("x")
     assert len(str(refused.value)) < 600
+
+
+HASH, OTHER_HASH = "oj8yEksX9Ubq7lLc+p6F2uyHUuynugeVq4+ikT67X6E=", "TvqutGPz3T4Cs6oiChxFlclY92M2MvCvfXR5/FETato="
+LOOK_UPS: list[tuple[str, dict[str, Any], str, Any, Any, Any]] = [
+    ("get_last_mci", {}, "get_last_mci", None, 42, 42),
+    (
+        "get_time",
+        {"witnesses": ["W"], "address": "A"},
+        "light/get_parents_and_last_ball_and_witness_list_unit",
+        {"witnesses": ["W"], "from_addresses": ["A"], "output_addresses": ["A"]},
+        {"timestamp": 1_700_000_000, "last_stable_mc_ball_unit": HASH},
+        (1_700_000_000, HASH),
+    ),
+    ("get_aa_state_vars", {"address": "A"}, "light/get_aa_state_vars", {"address": "A"}, {"period": 2}, {"period": 2}),
+    (
+        "get_aa_response_units",
+        {"address": "A", "min_mci": 0},
+        "light/get_aa_responses",
+        {"aa": "A", "min_mci": 1, "order": "ASC"},
+        [{"mci": 5, "response_unit": HASH}, {"mci": 6, "response_unit": None}],
+        [(5, HASH), (6, None)],
+    ),
+    (
+        "get_stable_balances",
+        {"address": "A"},
+        "light/get_balances",
+        ["A"],
+        {"A": {"base": {"stable": 7, "pending": 1}, HASH: {"stable": 0}}},
+        {"base": 7},
+    ),
+    ("get_stable_balances", {"address": "A"}, "light/get_balances", ["A"], {}, {}),
+    (
+        "pick_coins",
+        {"address": "A", "asset": HASH, "amount": 5, "last_ball_mci": 9},
+        "light/pick_divisible_coins_for_amount",
+        {"addresses": ["A"], "last_ball_mci": 9, "amount": 5, "spend_unconfirmed": "none", "asset": HASH},
+        {
+            "inputs_with_proofs": [
+                {"input": {"unit": OTHER_HASH, "message_index": 0, "output_index": 0}},
+                {"input": {"unit": OTHER_HASH, "message_index": 0, "output_index": 1}},
+                {"input": {"type": "headers_commission", "from_main_chain_index": 1, "to_main_chain_index": 2}},
+            ],
+            "total_amount": 9,
+        },
+        [OTHER_HASH],
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments", "command", "params", "answer", "found"), LOOK_UPS)
+async def test_look_ups(
+    method: str, arguments: dict[str, Any], command: str, params: Any, answer: Any, found: Any
+) -> None:
+    hub = Hub()
+    hub.answers[command] = answer
+    async with connected(hub) as client:
+        assert await getattr(client, method)(**arguments) == found
+    assert hub.requests == [(command, params)]
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "command", "answer"),
+    [
+        (method, arguments, command, answer)
+        for method, arguments, command, _, _, _ in LOOK_UPS
+        for answer in ("x", [None], {"A": 7}, {"A": {"base": {"stable": -1}}}, {"inputs_with_proofs": [{}]})
+        if not (method == "get_aa_state_vars" and isinstance(answer, dict))
+        and not (method == "get_stable_balances" and answer == {"inputs_with_proofs": [{}]})
+    ],
+)
+async def test_look_ups_that_make_no_sense_are_refused(
+    method: str, arguments: dict[str, Any], command: str, answer: Any
+) -> None:
+    hub = Hub()
+    hub.answers[command] = answer
+    async with connected(hub) as client:
+        with pytest.raises(HubAnswerError):
+            await getattr(client, method)(**arguments)
