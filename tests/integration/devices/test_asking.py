@@ -172,7 +172,7 @@ async def test_after_a_lost_connection_answers_come_again(node: Node, paired: Ph
 
 async def test_only_so_many_answers_are_waited_for(node: Node, paired: Phone) -> None:
     assert node.messenger is not None
-    node.messenger._pending._limit = 0
+    node.messenger._asking._pending._limit = 0
     with pytest.raises(PeerUnreachableError) as busy:
         await node.peers.to(paired.address).request("pay", {})
     assert (busy.value.code, busy.value.may_have_acted) == ("peer_unavailable", False)

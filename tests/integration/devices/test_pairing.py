@@ -116,7 +116,7 @@ async def test_pairing_again_changes_nothing_but_the_hub(node: Node, paired: Pho
 
 async def test_no_more_devices_are_paired_with_than_can_be_kept(node: Node, paired: Phone, devnet: Devnet) -> None:
     assert node.messenger is not None
-    node.messenger._pairings._limit = 1
+    node.messenger._handling._pairings._limit = 1
     await node.invite("second")
     async with another_phone(devnet) as other:
         await other.pair("second")
@@ -131,8 +131,8 @@ async def test_no_more_devices_are_paired_with_than_can_be_kept(node: Node, pair
 
 async def test_guessing_is_slow(node: Node, phone: Phone) -> None:
     assert node.messenger is not None
-    node.messenger._pairing_rate._burst = 1
-    node.messenger._pairing_rate._per_s = 0
+    node.messenger._handling._pairing_rate._burst = 1
+    node.messenger._handling._pairing_rate._per_s = 0
     await node.invite()
     await phone.pair("guess")
     await node.until_read()

@@ -242,6 +242,19 @@ async def test_a_sender_who_writes_too_much_is_not_read(node: Node, paired: Phon
     await eventually(answered, "two answers")
 
 
+async def test_what_comes_too_fast_from_all_together_waits_at_the_hub_and_is_not_lost(
+    node: Node, paired: Phone
+) -> None:
+    assert node.messenger is not None
+    node.messenger._rate_of_all._left[""] = (1.0, time.monotonic())
+    node.messenger._rate_of_all._per_s = 10.0
+    for number in range(4):
+        await paired.send("object", {"command": "dance", "tag": str(number)})
+    tags = {(await paired.next_object())["tag"] for _ in range(4)}
+    assert tags == {"0", "1", "2", "3"}
+    await node.until_read()
+
+
 async def test_a_stand_by_reads_what_was_encrypted_for_the_one_before(
     devnet: Devnet, database: Database, phone: Phone
 ) -> None:
@@ -307,14 +320,14 @@ async def test_requests_of_different_senders_do_not_wait_for_each_other(
 ) -> None:
     assert node.messenger is not None
     free = asyncio.Event()
-    serve = node.messenger._requests.serve
+    serve = node.messenger._handling._requests.serve
 
     async def slow(message: Any) -> Any:
         if message.sender == paired.address:
             await free.wait()
         return await serve(message)
 
-    node.messenger._requests.serve = slow  # type: ignore[method-assign]
+    node.messenger._handling._requests.serve = slow  # type: ignore[method-assign]
     await paired.send("object", {"command": "dance", "tag": "slow"})
     await node.invite("second")
     async with another_phone(devnet) as other:
