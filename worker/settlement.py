@@ -13,13 +13,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.agent.triggers import trigger_data
+from shared.agent.triggers import bytes_to_send, trigger_data
 from shared.channels.closing import FraudProof, is_dishonest
 from shared.channels.ledger import Meaning
 from shared.channels.model import Channel, Status
 from shared.channels.settling import deadline_s, loss, trigger_due
 from shared.logs import get_logger
-from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.coins import BASE
 from shared.obyte.composing import Output, data_message
 from shared.obyte.errors import CompositionError, HubError
@@ -179,7 +178,7 @@ class Settlement:
         if self._monotonic() < attempts.not_before_s:
             return False
         try:
-            unit = await self._wallet.post(self._order(purpose, channel, trigger))
+            unit = await self._wallet.post(await self._order(purpose, channel, trigger))
         except PostingError as error:
             pause_s = attempts.after_failure.pause_s()
             logger.warning(
@@ -227,7 +226,13 @@ class Settlement:
             confirm_from=self._watch.limits.confirm_from,
         )
 
-    def _order(self, purpose: Purpose, channel: Channel, trigger: Trigger) -> UnitOrder:
+    async def _order(self, purpose: Purpose, channel: Channel, trigger: Trigger) -> UnitOrder:
+        async with self._guard.reading() as conn:
+            failed = await journal.failed_for(
+                conn, purpose.meaning, aa_address=purpose.aa_address, period=purpose.period, reference=purpose.reference
+            )
+        amount = bytes_to_send(channel, trigger, [entry.error for entry in failed])
+
         async def is_wanted(conn: Connection) -> bool:
             locked = await channels.lock_one(conn, channel.aa_address)
             return locked is not None and self._wanted(locked) == trigger
@@ -235,7 +240,7 @@ class Settlement:
         is_defence = isinstance(trigger, FraudProof) or self._watch.is_near(channel, self._clock())
         return UnitOrder(
             purpose=purpose,
-            payments=(Output(channel.aa_address, MIN_AGENT_BYTES),),
+            payments=(Output(channel.aa_address, amount),),
             messages=(data_message(trigger_data(trigger)),),
             is_wanted=is_wanted,
             urgency=Urgency.DEFENCE if is_defence else Urgency.SETTLING,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from shared.agent.responses import amount_received, first_data, objects, payments
@@ -13,8 +14,11 @@ from shared.obyte.coins import BASE
 from shared.obyte.errors import ObyteError
 from shared.obyte.serialization import parse_js_json
 
+MAX_BYTES_FOR_ANSWER = 10_000_000
+_SHORT_OF_BYTES = re.compile(r"not enough funds for ([0-9]{1,12}) bytes")
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from shared.channels.model import Channel
     from shared.obyte.serialization import JsonValue
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 def trigger_data(trigger: Trigger) -> dict[str, JsonValue]:
     """Return the `data` payload that tells the agent what we want. It holds the claim: never log it.
 
-    Exactly `MIN_AGENT_BYTES` must go with it: a byte more and a base channel's agent takes it for a deposit.
+    Exactly `bytes_to_send` must go with it: a byte more and a base channel's agent takes it for a deposit.
     """
     match trigger:
         case Close():
@@ -39,6 +43,20 @@ def trigger_data(trigger: Trigger) -> dict[str, JsonValue]:
         case FraudProof():
             data = {"fraud_proof": 1, "period": trigger.period, "sentByPeer": parse_js_json(trigger.claim)}
     return data
+
+
+def bytes_to_send(channel: Channel, trigger: Trigger, bounces: Iterable[str | None]) -> int:
+    """Return how many bytes must go with a trigger; `bounces`: why earlier ones for the same end were returned.
+
+    The agent pays for its answer with its own bytes, and what ends a channel spends every coin it has. A peer can fill
+    the agent of a channel in another asset with thousands of tiny coins: then the bytes run out, and neither a
+    confirmation nor a fraud proof goes through until somebody brings more. What a proof brings comes back with it, what
+    a confirmation brings goes to whoever has more in the channel. The reason is the hub's word: hence the limit.
+    """
+    if channel.asset == BASE or isinstance(trigger, Close):
+        return MIN_AGENT_BYTES
+    needed = [int(match[1]) for reason in bounces if (match := _SHORT_OF_BYTES.search(reason or ""))]
+    return min(max([MIN_AGENT_BYTES, *needed]), MAX_BYTES_FOR_ANSWER)
 
 
 def read_peer_trigger(unit: Mapping[str, JsonValue], channel: Channel) -> SeenTrigger | None:

@@ -199,8 +199,11 @@ def _check_content(unit: dict[str, JsonValue], network: Network) -> None:
     messages = objects_of(unit, "messages")
     if not messages or (len(messages) > _MAX_MESSAGES and unit["unit"] != network.genesis_unit):
         raise UnitError("invalid_messages", f"a unit has 1 to {_MAX_MESSAGES} messages")
+    # An agent answers with as many coins as it was sent. If its units were refused for that, anybody could stop whoever
+    # watches the agent by sending it many coins.
+    is_agents = not any("authentifiers" in author for author in objects_of(unit, "authors"))
     for message in messages:
-        _check_message(message, typed=network.hashes_typed(str(unit["version"])))
+        _check_message(message, typed=network.hashes_typed(str(unit["version"])), is_agents=is_agents)
     for name, minimum in (("oversize_fee", 1), ("tps_fee", 0), ("burn_fee", 1), ("max_aa_responses", 0)):
         if name in unit:
             _check_integer(unit, name, minimum)
@@ -212,11 +215,11 @@ def _check_content(unit: dict[str, JsonValue], network: Network) -> None:
         raise UnitError("wrong_headers_commission", "headers_commission is not the size of the headers")
     if payload != payload_commission(unit, network):
         raise UnitError("wrong_payload_commission", "payload_commission is not the size of the messages")
-    if headers + payload > _MAX_UNIT_SIZE:
+    if headers + payload > _MAX_UNIT_SIZE and not is_agents:
         raise UnitError("unit_too_large", f"a unit is at most {_MAX_UNIT_SIZE} bytes")
 
 
-def _check_message(message: dict[str, JsonValue], *, typed: bool) -> None:
+def _check_message(message: dict[str, JsonValue], *, typed: bool, is_agents: bool) -> None:
     if not isinstance(message.get("app"), str):
         raise UnitError("invalid_message", "app must be a string")
     _check_hash(message, "payload_hash")
@@ -230,17 +233,18 @@ def _check_message(message: dict[str, JsonValue], *, typed: bool) -> None:
     if message_payload_hash(message, typed=typed) != message["payload_hash"]:
         raise UnitError("wrong_payload_hash", "payload_hash is not the hash of the payload")
     if message["app"] == "payment":
-        _check_payment(message["payload"])
+        _check_payment(message["payload"], is_agents=is_agents)
 
 
-def _check_payment(payload: JsonValue) -> None:
+def _check_payment(payload: JsonValue, *, is_agents: bool) -> None:
     if not isinstance(payload, dict):
         raise UnitError("invalid_payment", "the payload of a payment must be an object")
     if "asset" in payload and not is_valid_base64(payload["asset"], HASH_CHARACTERS):
         raise UnitError("invalid_payment", "asset must be the hash of a unit")
     inputs = objects_of(payload, "inputs")
     outputs = objects_of(payload, "outputs")
-    if not 1 <= len(inputs) <= _MAX_INPUTS or not 1 <= len(outputs) <= _MAX_OUTPUTS:
+    too_many = len(inputs) > _MAX_INPUTS and not is_agents
+    if not inputs or too_many or not 1 <= len(outputs) <= _MAX_OUTPUTS:
         raise UnitError("invalid_payment", f"a payment has 1 to {_MAX_INPUTS} inputs and 1 to {_MAX_OUTPUTS} outputs")
     for coin in inputs:
         _check_input(coin)

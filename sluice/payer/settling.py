@@ -7,10 +7,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.agent.triggers import trigger_data
+from shared.agent.triggers import bytes_to_send, trigger_data
 from shared.channels.closing import Close, FraudProof, Trigger, next_trigger, order_close
 from shared.channels.model import Status
-from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.composing import Output, data_message
 from shared.obyte.errors import HubError
 from sluice.payer import store as payer_store
@@ -110,7 +109,9 @@ class Settler:
                 for entry in entries
             )
             if not is_sent:
-                await self._poster.send(_order(channel, trigger, purpose))
+                alike = [entry for entry in entries if (entry.purpose, entry.period) == (purpose, trigger.period)]
+                amount = bytes_to_send(channel, trigger, [entry.reason for entry in alike])
+                await self._poster.send(_order(channel, trigger, purpose, amount))
             return None
 
     async def settle(self, aa_address: str, timeout_s: float | None) -> SettlementSummary:
@@ -179,12 +180,12 @@ def _purpose(trigger: Trigger) -> Purpose:
     return "fraud_proof" if isinstance(trigger, FraudProof) else "confirm"
 
 
-def _order(channel: Channel, trigger: Trigger, purpose: Purpose) -> UnitOrder:
+def _order(channel: Channel, trigger: Trigger, purpose: Purpose, amount: int) -> UnitOrder:
     return UnitOrder(
         purpose=purpose,
         aa_address=channel.aa_address,
         period=trigger.period,
         # Exactly this: a byte more, and the agent of a channel of bytes takes it for a deposit.
-        payments=[Output(channel.aa_address, MIN_AGENT_BYTES)],
+        payments=[Output(channel.aa_address, amount)],
         messages=[data_message(trigger_data(trigger))],
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shared.agent.triggers import read_peer_trigger, touched_addresses, trigger_data
+from shared.agent.triggers import bytes_to_send, read_peer_trigger, touched_addresses, trigger_data
 from shared.channels.closing import Close, Confirm, FraudProof
 from shared.channels.ledger import SeenTrigger
 from tests.unit.agent.builders import (
@@ -50,6 +50,29 @@ def test_a_fraud_proof_carries_the_claim() -> None:
     data = trigger_data(FraudProof(2, CLAIM))
     assert (data["fraud_proof"], data["period"]) == (1, 2)
     assert data["sentByPeer"] == trigger_data(Close(2, 0, CLAIM))["sentByPeer"]
+
+
+STARVED = "not enough funds for 43992 bytes"
+
+
+@pytest.mark.parametrize(
+    ("asset", "trigger", "bounces", "amount"),
+    [
+        (ASSET, FraudProof(1, CLAIM), [], 10_000),
+        (ASSET, FraudProof(1, CLAIM), [None, "too early"], 10_000),
+        (ASSET, FraudProof(1, CLAIM), ["too early", STARVED, "not enough funds for 5 bytes"], 43_992),
+        (ASSET, Confirm(1, 0), [STARVED], 43_992),
+        (ASSET, Confirm(1, 0), ["not enough funds for 999999999999 bytes"], 10_000_000),
+        (ASSET, Confirm(1, 0), ["not enough funds for 43992 of asset x"], 10_000),
+        (ASSET, Close(1, 0, None), [STARVED], 10_000),
+        ("base", FraudProof(1, CLAIM), [STARVED], 10_000),
+    ],
+)
+def test_an_agent_that_has_too_few_bytes_to_answer_is_brought_more(
+    asset: str, trigger: Any, bounces: list[str | None], amount: int
+) -> None:
+    """Never in a channel of bytes: there more than 10 000 are a deposit, and the trigger is not executed."""
+    assert bytes_to_send(new_channel(asset=asset), trigger, bounces) == amount
 
 
 def test_a_deposit_is_summed_up_by_asset() -> None:

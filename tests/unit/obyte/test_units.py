@@ -181,6 +181,16 @@ def test_what_the_rules_allow_passes(unit: Any) -> None:
     assert check_unit(unit, LIVENET) == unit
 
 
+def test_an_agent_may_spend_any_number_of_coins_at_once() -> None:
+    """Whoever sends an agent many coins must not stop those who watch it: the network takes its answers."""
+    unit = paying(inputs=payment()["inputs"] * 500)
+    assert code_of(unit) == "invalid_payment"
+    answer = sealed({**unit, "authors": [{"address": ADDRESS}]})
+    assert check_unit(answer, LIVENET) == answer
+    crowded = sealed({**answer, "messages": paying(inputs=payment()["inputs"] * 2_500)["messages"]})
+    assert code_of(crowded) == "too_many_nodes"
+
+
 def nested(levels: int) -> Any:
     value: Any = 1
     for _ in range(levels):
