@@ -182,7 +182,7 @@ class Wallet:
 
     async def resume(self) -> None:
         """Post again what may not have arrived. Raises PostingError without a connection."""
-        async with self._turns.turn(Urgency.SETTLING):
+        async with self._turns.turn(Urgency.SETTLING, is_patient=True):
             await self._delivery.resume(self._connected())
 
     async def keep_house(self, every_s: float = HOUSEKEEPING_S) -> None:

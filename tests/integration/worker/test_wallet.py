@@ -13,7 +13,7 @@ from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import KeyPair
 from shared.store.alarms import AlarmKind
 from shared.store.journal import UnitState
-from tests.integration.worker.support import Party, eventually
+from tests.integration.worker.support import Party, eventually, hide_unit
 from tests.integration.worker.wallet_support import (
     defence,
     disclose,
@@ -43,6 +43,11 @@ async def refusal(posting: Any) -> PostingError:
     with pytest.raises(PostingError) as refused:
         await posting
     return refused.value
+
+
+async def is_final(world: World) -> bool:
+    """Whether the first unit that was ever made is on the ledger for good."""
+    return (await journal_of(world))[0].state is UnitState.STABLE
 
 
 # ------------------------------------------------------------------------------------------------------ withdrawals
@@ -329,11 +334,32 @@ async def test_a_hub_that_denies_a_unit_it_has_taken_does_not_make_us_pay_twice(
         assert (await refusal(wallet.post(withdrawal))).code in {"double_spend", "refused"}
 
         world.devnet.resume()
+        await eventually(lambda: is_final(world), "the truth about the first unit")
+        assert await wallet.post(withdrawal) is None
+    assert paid_to(world, PAYEE) == [(refused[0], 70_000)]
 
-        async def is_final() -> bool:
-            return (await journal_of(world))[0].state is UnitState.STABLE
 
-        await eventually(is_final, "the truth about the first unit")
+async def test_what_replaces_a_unit_spends_its_coins_though_others_would_do_better(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hub that hides a unit it has taken, for as long as it likes."""
+    withdrawal = order_withdrawal(PAYEE, 70_000, reference="1")
+    async with world.running() as runtime:
+        wallet = await wallet_of(world, runtime)
+        world.devnet.pause()
+        refused = refuse_first(monkeypatch, "some rule", is_kept=True)
+        assert (await refusal(wallet.post(withdrawal))).code == "refused"
+        with monkeypatch.context() as hiding:
+            hide_unit(hiding, refused[0])
+            world.fund(world.own, 300_000)
+
+            async def is_known() -> bool:
+                return any(coin.amount == 300_000 for coin in wallet.coins.coins(BASE))
+
+            await eventually(is_known, "a coin that would do")
+            assert (await refusal(wallet.post(withdrawal))).code in {"double_spend", "refused"}
+        world.devnet.resume()
+        await eventually(lambda: is_final(world), "the truth about the first unit")
         assert await wallet.post(withdrawal) is None
     assert paid_to(world, PAYEE) == [(refused[0], 70_000)]
 

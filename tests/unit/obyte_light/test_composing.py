@@ -191,3 +191,10 @@ def test_everything_is_not_sent_when_that_is_nothing() -> None:
     assert refusal([coin(10, 500)], [Output(OTHER, 1)], sends_all=True) == "not_enough_funds"
     assert refusal([coin(10, 500)], [Output(OTHER, 1, GOLD)], sends_all=True) == "not_enough_funds"
     assert refusal([coin(10, 5_000)], [Output(OTHER, 1), Output(OTHER, 2)], sends_all=True) == "bad_output"
+
+
+def test_the_fee_limit_counts_what_many_inputs_cost() -> None:
+    purse = [Coin(hash_of(number), 0, index, KEY.address, BASE, 1_000) for number in range(10) for index in range(10)]
+    most = FeeLimit(most=100)
+    assert make(purse, [Output(OTHER, 5_000)], threshold_size=4_000, fee_limit=most).fees.oversize == 0
+    assert refusal(purse, [Output(OTHER, 50_000)], threshold_size=4_000, fee_limit=most) == "fee_too_high"

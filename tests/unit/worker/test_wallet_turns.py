@@ -83,3 +83,21 @@ async def test_who_gives_up_waiting_does_not_keep_the_turn(*, has_been_called: b
         await asyncio.gather(gone, stays, return_exceptions=True)
     assert queue.done == ["stays"]
     assert not queue.turns.is_wanted_more(ROUTINE)
+
+
+async def test_who_only_looks_after_old_units_hurries_nobody() -> None:
+    queue = Queue()
+
+    async def look() -> None:
+        async with queue.turns.turn(SETTLING, is_patient=True):
+            queue.done.append("look")
+
+    async with queue.turns.turn(ROUTINE):
+        deposit = await queue.line_up("deposit", ROUTINE)
+        looking = asyncio.create_task(look())
+        await asyncio.sleep(0)
+        assert not queue.turns.is_wanted_more(ROUTINE)
+        confirm = await queue.line_up("confirm", SETTLING)
+        assert queue.turns.is_wanted_more(ROUTINE)
+    await asyncio.gather(deposit, looking, confirm)
+    assert queue.done == ["look", "confirm", "deposit"]
