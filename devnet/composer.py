@@ -32,6 +32,10 @@ _OPEN_OUTPUT_SIZE = length_of({"address": _ANY_ADDRESS}, with_keys=True)
 _PLACEHOLDER_HASH = "-" * 44
 
 
+MAX_VALUES = 10_000
+"""Most values in a unit, agents' units included: about 2 450 coins are all that an agent can spend at once."""
+
+
 class CannotSendError(Exception):
     """The agent has not enough for what it wants to send: the trigger bounces with this message."""
 
@@ -106,7 +110,16 @@ def compose_response(
     unit["headers_commission"] = headers
     unit["payload_commission"] = payload_commission(unit, network)
     unit["unit"] = unit_hash(unit, network)
+    if _count_values(unit) > MAX_VALUES:
+        raise CannotSendError("unit is too deeply nested")
     return ResponseUnit(unit, tuple(coin for draft in drafts for coin in draft.spent))
+
+
+def _count_values(value: JsonValue) -> int:
+    members: list[JsonValue] = (
+        list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    )
+    return len(members) + sum(map(_count_values, members))
 
 
 @dataclass(slots=True)

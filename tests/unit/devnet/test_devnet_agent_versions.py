@@ -173,5 +173,31 @@ def test_w3_nothing_is_deposited_with_1_2_when_a_party_is_an_agent(
     assert (channel.responses()[0] == {"bounced": True}) == (version == "1.2")
 
 
+def test_w4_an_agent_with_too_many_coins_cannot_pay_out_until_they_are_gathered(
+    ledger: Ledger, alice: Actor, bob: Actor, version: str
+) -> None:
+    channel = TestChannel(ledger, alice, bob, version=version)
+    for _ in range(21):
+        ledger.post(bob.compose([Output(channel.address, 1_000 + number) for number in range(120)]))
+        ledger.settle()
+    channel.open(500_000)
+    channel.b.trigger(channel.address, {"close": 1, "period": 1})
+    ledger.settle()
+    proof = {"fraud_proof": 1, "period": 1, "sentByPeer": channel.signed(bob, 300_000)}
+    alice.trigger(channel.address, proof)
+    ledger.settle()
+    error: Any = ledger.state.responses_by_agent[channel.address][-1].full["response"]
+    assert error["error"] == "unit is too deeply nested"
+
+    alice.pay(channel.address, 1_500_000)
+    ledger.settle()
+    assert channel.responses()[-1]["refused"] == 1
+    before = alice.balance()
+    alice.trigger(channel.address, proof)
+    ledger.settle()
+    assert channel.responses()[-1]["fraud_proof"] == 1
+    assert alice.balance() > before + 2_900_000
+
+
 def test_versions_are_different_channels(channel: TestChannel) -> None:
     assert channel.address != replace(channel, version="1.2").address
