@@ -107,7 +107,11 @@ class RuntimeThread:
                 confirm_from=settings.confirm_closings_from,
             ),
             device=device,
-            mark=Mark(mark_file_of(settings.wallet_file), own_address=key.address, network=settings.network),
+            mark=Mark(
+                mark_file_of(settings.wallet_file, settings.network),
+                own_address=key.address,
+                network=settings.network,
+            ),
         )
         self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)
         self._loop = asyncio.get_running_loop()

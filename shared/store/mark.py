@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-SUFFIX = ".mark"
 _VERSION = 1
 
 
-def mark_file_of(wallet_file: Path) -> Path:
-    """Return where the mark of a wallet's database is kept."""
-    return wallet_file.with_name(wallet_file.name + SUFFIX)
+def mark_file_of(wallet_file: Path, network: str) -> Path:
+    """Return where the mark of a wallet's database is kept; each network has its own."""
+    return wallet_file.with_name(f"{wallet_file.name}.{network}.mark")
 
 
 def read_mark(file: Path, own_address: str, network: str) -> int | None:

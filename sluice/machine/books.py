@@ -23,7 +23,7 @@ _LET_THEM_CLOSE = (
 async def check_books(conn: Connection, settings: Settings, here: Instance) -> Finding:
     """Compare the database with its mark, and tell what is left of a restore."""
     try:
-        kept = read_mark(mark_file_of(settings.wallet_file), here.own_address, here.network)
+        kept = read_mark(mark_file_of(settings.wallet_file, settings.network), here.own_address, here.network)
     except (OSError, ValueError) as error:
         return Finding(_CHECK, Verdict.WARN, f"the mark of the database: {error}", "see who may read and write it")
     if kept is not None and here.pulse < kept:
@@ -44,5 +44,5 @@ async def check_books(conn: Connection, settings: Settings, here: Instance) -> F
 def _unmarked(settings: Settings) -> Finding:
     if not settings.wallet_file.exists():
         return Finding(_CHECK, Verdict.OK, "never restored, as far as this machine can know")
-    found = f"there is no {mark_file_of(settings.wallet_file)}: a restore could go unnoticed"
+    found = f"there is no {mark_file_of(settings.wallet_file, settings.network)}: a restore could go unnoticed"
     return Finding(_CHECK, Verdict.WARN, found, "let the worker write files beside its wallet file")

@@ -21,6 +21,7 @@ from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import DEVNET
 from shared.store import instance
 from shared.store.database import Database, Role
+from shared.store.mark import mark_file_of
 from shared.store.migrations import migrate
 from sluice.home import HomeLock
 from sluice.machine.embedded import EmbeddedServices
@@ -154,6 +155,8 @@ class Stack:
             child = self._start("devnet", ["-m", "sluice.cli", "devnet", "--port", str(port)], undo)
             await self._until(self._hub_answers, child)
             _forget_payments(payer_home(self.settings))
+            # The database is a new one too: that it is behind the last one is no sign of a restore.
+            mark_file_of(self.settings.wallet_file, self.settings.network).unlink(missing_ok=True)
             done(self.settings.hub_url)
 
     def _open_vault(self) -> None:

@@ -202,7 +202,7 @@ async def test_doctor_explains_a_restored_database_until_it_is_trusted(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(home=tmp_path, database_url=database_url)
-    mark = Mark(mark_file_of(settings.wallet_file), own_address="M" * 32, network="devnet")
+    mark = Mark(mark_file_of(settings.wallet_file, "devnet"), own_address="M" * 32, network="devnet")
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO instance (network, own_address, watcher_synced_at, pulse) VALUES ('devnet', %s, now(), 5)",

@@ -13,6 +13,7 @@ import pytest
 
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import DEVNET
+from shared.store.mark import Mark, mark_file_of
 from sluice.home import HomeBusyError, HomeLock, attached
 from sluice.machine.supervisor import ChildStoppedError, Stack, SupervisorError
 from tests.running import BOUND_S, pids_of, settings_for, sluice_up, wait_for_end
@@ -38,9 +39,14 @@ async def test_a_new_ledger_has_no_past_and_money_for_closings(settings: Setting
     payer.mkdir(parents=True)
     for name in ("payer.sqlite3", "payer.sqlite3-wal", "wallet.json"):
         (payer / name).touch()
+    async with Stack(settings) as stack:
+        address = stack.address
+    await Mark(mark_file_of(settings.wallet_file, "devnet"), own_address=address, network="devnet").keep(10**9)
 
     async with Stack(settings) as stack, HubClient(stack.settings.hub_url, DEVNET) as hub:
         history = await hub.get_history(witnesses=await hub.get_witnesses(), addresses=[stack.address])
+        with psycopg.connect(stack.settings.database_dsn) as connection:
+            assert connection.execute("SELECT restored_at FROM instance").fetchall() == [(None,)]
 
     assert [file.name for file in payer.iterdir()] == ["wallet.json"]
     assert stack.address in json.dumps(history)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return mark_file_of(tmp_path / "wallet.json")
+    return mark_file_of(tmp_path / "wallet.json", "devnet")
 
 
 def mark(file: Path, own_address: str = "ME") -> Mark:
@@ -36,7 +36,7 @@ def fill(file: Path, text: str) -> None:
 async def test_what_is_kept_is_known_to_the_next_process(file: Path) -> None:
     await mark(file).keep(7)
     assert mark(file).pulse == 7
-    assert modes_in(file.parent) == {"wallet.json.mark": 0o600}
+    assert modes_in(file.parent) == {"wallet.json.devnet.mark": 0o600}
 
 
 async def test_a_mark_never_goes_back_whoever_writes_it(file: Path) -> None:
