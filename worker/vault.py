@@ -22,6 +22,7 @@ from worker.channel_reader import ChannelReader
 from worker.closing_watch import ClosingLimits, ClosingWatch
 from worker.commands import CommandPace, Commands, OpeningRules, Tools, all_kinds
 from worker.cross_checks import CrossCheckPace, CrossChecks
+from worker.crowding import Crowding, CrowdingPace
 from worker.definitions import AuthorChecks
 from worker.depositing import Depositing
 from worker.devices.messenger import Messenger
@@ -65,6 +66,7 @@ class Pace:
     hub: SessionPace = field(default_factory=SessionPace)
     cross_checks: CrossCheckPace = field(default_factory=CrossCheckPace)
     agents_s: float = LOOK_S
+    crowding: CrowdingPace = field(default_factory=CrowdingPace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,14 @@ class Vault:
             jitter=given.jitter,
             pace=pace.settlement,
         )
+        self._crowding = Crowding(
+            guard,
+            self._session,
+            self.alarms,
+            on_order=self._commands.wake,
+            monotonic=given.monotonic,
+            pace=pace.crowding,
+        )
         self._refilling = Refilling(
             guard,
             self.wallet,
@@ -194,6 +204,7 @@ class Vault:
                 tasks.create_task(self.alarms.run(), name="vault-alarms"),
                 tasks.create_task(self._exposure.run(), name="vault-exposure"),
                 tasks.create_task(self._agents.run(), name="vault-agents"),
+                tasks.create_task(self._crowding.run(), name="vault-crowding"),
                 tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
             ]
             if self._messenger is not None:
@@ -255,6 +266,7 @@ class Vault:
         self._given.bus.publish(CHANNEL_CHANGED, {"aa_address": aa_address})
         self._settlement.look_at(aa_address)
         self._refilling.look_at(aa_address)
+        self._crowding.look_at(aa_address)
         self._cross_checks.ask_for(aa_address)
         self._commands.wake(aa_address)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PARENTS_COMMAND = "light/get_parents_and_last_ball_and_witness_list_unit"
 MAX_HISTORY_ITEMS = 2_000
 """Most addresses, and most requested joints, in one history request."""
+MAX_BALANCE_ADDRESSES = 100
+"""Most addresses whose balances a hub tells at once."""
 MAX_RESPONSES = 100
 """Most answers of an agent that a hub lists at once."""
 HASH_CHARACTERS = 44
@@ -158,6 +160,23 @@ class LightRequests(ABC):
             for asset, balance in balances.items()
         }
         return {asset: amount for asset, amount in stable.items() if amount}
+
+    async def count_coins(self, addresses: Sequence[str]) -> dict[str, int]:
+        """Return how many coins each of up to `MAX_BALANCE_ADDRESSES` addresses has, stable or not, in all assets."""
+        answer = await self.request("light/get_balances", list(addresses))
+        if not isinstance(answer, dict):
+            raise HubAnswerError("light/get_balances", "it must be an object")
+        counts = {}
+        for address in addresses:
+            balances = answer.get(address, {})
+            found = balances.values() if isinstance(balances, dict) else ()
+            counts[address] = sum(
+                _counter(balance.get(name, 0), "light/get_balances", f"{name} must be a number")
+                for balance in found
+                if isinstance(balance, dict)
+                for name in ("stable_outputs_count", "pending_outputs_count")
+            )
+        return counts
 
     async def pick_coins(self, address: str, *, asset: str, amount: int, last_ball_mci: int) -> list[str]:
         """Return the units of coins that are worth an amount, none when there is not that much."""

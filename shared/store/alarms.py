@@ -36,6 +36,7 @@ class AlarmKind(StrEnum):
     EXPOSURE_NEAR_LIMIT = "exposure_near_limit"
     EXPOSURE_LIMIT = "exposure_limit"
     RESTORED_DATABASE = "restored_database"
+    AGENT_CROWDED = "agent_crowded"
 
     @property
     def severity(self) -> Severity:
@@ -57,6 +58,7 @@ _CRITICAL = frozenset(
         AlarmKind.HUB_UPGRADE_REQUIRED,
         AlarmKind.EXPOSURE_LIMIT,
         AlarmKind.RESTORED_DATABASE,
+        AlarmKind.AGENT_CROWDED,
     }
 )
 
@@ -77,6 +79,7 @@ _ADVICE = {
     AlarmKind.EXPOSURE_NEAR_LIMIT: "What peers could steal through agent 1.1 nears its limit: channels are swept.",
     AlarmKind.EXPOSURE_LIMIT: "The limit of what is at risk is reached: payments of agent 1.1 channels are refused.",
     AlarmKind.RESTORED_DATABASE: "The database is older than what was signed: `sluice doctor` says what to do.",
+    AlarmKind.AGENT_CROWDED: "A channel's agent was sent so many coins that it may fail to pay out: decision 0016, W4.",
 }
 
 

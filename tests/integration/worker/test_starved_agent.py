@@ -22,7 +22,7 @@ async def starved_channel(world: World) -> Peer:
     asset = world.devnet.ledger.treasury.issue(10**9)
     peer = await world.peer(asset=asset)
     world.fund(peer, 10**6, asset)
-    for _ in range(4):
+    for _ in range(3):
         peer.post([Output(peer.channel, 1 + number, asset) for number in range(COINS_OF_A_UNIT)])
         await world.devnet.stabilise()
     await world.open(peer, DEPOSIT)
