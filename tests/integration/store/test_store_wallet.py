@@ -95,6 +95,35 @@ async def test_one_unit_is_journaled_once(wallet: Database) -> None:
     assert refusal.value.constraint == "journal_unit_key"
 
 
+async def test_what_the_ledger_proves_holds_of_a_unit_that_was_given_up(wallet: Database) -> None:
+    async with wallet.transaction() as conn:
+        await journal.compose(conn, "withdraw", unit(1), JOINT, reference="command-1")
+        await journal.failed(conn, unit(1), "refused")
+        assert await journal.final(conn, unit(1))
+        assert not await journal.final(conn, unit(1))
+        assert not await journal.final(conn, unit(2))
+        entry = await journal.get(conn, unit(1))
+    assert entry is not None
+    assert (entry.state, entry.error) == (UnitState.STABLE, None)
+
+
+async def test_what_came_to_nothing_is_found_by_its_purpose_and_all_by_their_age(wallet: Database) -> None:
+    async with wallet.transaction() as conn:
+        for number, reference in ((1, "a"), (2, "a"), (3, "b"), (4, "a")):
+            await journal.compose(conn, "withdraw", unit(number), JOINT, reference=reference)
+            if number < 4:
+                await journal.failed(conn, unit(number), "refused")
+        await compose(conn, 5)
+        found = await journal.failed_for(conn, "withdraw", aa_address=None, period=None, reference="a")
+        of_channel = await journal.failed_for(conn, "close", aa_address=address(), period=1, reference="")
+        newest = await journal.page(conn, limit=2)
+        older = await journal.page(conn, before=newest[-1].id)
+    assert [entry.unit for entry in found] == [unit(2), unit(1)]
+    assert of_channel == []
+    assert [entry.unit for entry in newest] == [unit(5), unit(4)]
+    assert [entry.unit for entry in older] == [unit(3), unit(2), unit(1)]
+
+
 # ----------------------------------------------------------------------------------------------------- wallet units
 
 
