@@ -53,7 +53,10 @@ async def ask_worker(
         while command.finished_at is None and time.monotonic() < deadline:
             await asyncio.sleep(POLL_S)
             async with database.connection() as conn:
-                command = await commands.get(conn, command.id) or command
+                seen = await commands.get(conn, command.id) or command
+            if seen.state is not command.state and seen.finished_at is None:
+                typer.echo(f"command {command.id} is {seen.state.value}", err=True)
+            command = seen
     return _outcome(command, has_waited=wait_s > 0)
 
 

@@ -1,16 +1,13 @@
-"""`sluice channels …`: the receiver's channels, and with `--payer` those we pay through."""
+"""`sluice channels …`: the receiver's channels, and those that the payer's wallet pays through."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-import uuid
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from shared.store.commands import CommandState
 from sluice.cli import payer_channels
+from sluice.cli.asking import Key, Timeout, Wait, ask_worker
 from sluice.cli.common import (
     AsJson,
     CommandError,
@@ -23,14 +20,17 @@ from sluice.cli.common import (
     read_settings,
     run,
 )
+from sluice.cli.sides import OfSide, Side, receivers_channel, side_of
 
 if TYPE_CHECKING:
+    from shared.orders import Order
     from shared.store.channel_rows import StoredChannel
-    from shared.store.commands import Command
 
-POLL_S = 0.25
+STABLE_S = 600
+"""How long a payer waits for a deposit to become stable."""
 
 Address = Annotated[str, typer.Argument(metavar="AA_ADDRESS", help="The channel's address.")]
+Amount = Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="In the asset's smallest unit.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,8 +38,13 @@ def register(app: typer.Typer) -> None:
     commands = group("channels", "The receiver's channels, and those we pay through.")
     commands.command("list", epilog="Example: sluice channels list --limit 20")(list_channels)
     commands.command(epilog="Example: sluice channels show AA_ADDRESS --json")(show)
-    payer_channels.register(commands)
+    commands.command("open", epilog="Example: sluice channels open http://127.0.0.1:6800/ 1000000")(open_channel)
+    commands.command(epilog="Example: sluice channels deposit AA_ADDRESS 500000")(deposit)
     commands.command(epilog="Example: sluice channels close AA_ADDRESS")(close)
+    commands.command(epilog="Example: sluice channels sweep AA_ADDRESS --no-wait")(sweep)
+    commands.command("auto-refill", epilog="Example: sluice channels auto-refill AA_ADDRESS 500000 --below 100000")(
+        auto_refill
+    )
     app.add_typer(commands)
 
 
@@ -81,29 +86,145 @@ def list_channels(
     )
 
 
-def show(aa_address: Address, payer: OfPayer = False, as_json: AsJson = False) -> None:
+def show(aa_address: Address, payer: OfSide = None, as_json: AsJson = False) -> None:
     """Show one channel."""
-    found = run(payer_channels.payer_channel(aa_address) if payer else _find(aa_address))
-    if as_json:
-        print_json(found)
-    else:
-        print_fields(found)
+    _print(run(_show(aa_address, payer)), as_json=as_json)
+
+
+def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
+    peer: Annotated[
+        str, typer.Argument(metavar="PEER", help="The peer's URL; for the receiver also a pairing code or an address.")
+    ],
+    amount: Annotated[int, typer.Argument(metavar="DEPOSIT", min=1, help="In the asset's smallest unit.")],
+    asset: Annotated[str, typer.Option(help="The channel's asset.")] = "base",
+    version: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Of the channels agent; by default the best that both ends know."),
+    ] = None,
+    refill: Annotated[
+        int | None, typer.Option(metavar="AMOUNT", min=1, help="Deposit this by itself when little is left.")
+    ] = None,
+    below: Annotated[int | None, typer.Option(metavar="AMOUNT", min=1, help="What counts as little.")] = None,
+    payer: OfSide = None,
+    key: Key = None,
+    wait: Annotated[bool, typer.Option(help="Wait: as receiver for the unit, as payer until it is stable.")] = True,
+    timeout: Timeout = STABLE_S,
+    as_json: AsJson = False,
+) -> None:
+    """Open a channel to a peer with a first deposit.
+
+    From the payer's wallet to a URL; with --receiver, and to peers that have no URL, from the receiver's wallet, by the
+    worker.
+    """
+    is_payers = payer if payer is not None else "://" in peer
+    if is_payers:
+        if refill is not None or below is not None:
+            raise CommandError("the payer's wallet refills nothing by itself: add --receiver")
+        wait_s = timeout if wait else None
+        opened = payer_channels.open_as_payer(peer, amount, asset=asset, version=version, timeout_s=wait_s)
+        _print(run(opened), as_json=as_json)
+        return
+    from shared.orders import Open
+
+    params: dict[str, Any] = {"peer": peer, "initial_amount": amount, "asset": asset}
+    if version is not None:
+        params["version"] = version
+    if refill is not None or below is not None:
+        params["auto_refill"] = {"amount": refill, "threshold": below}
+    _print(run(ask_worker(Open, params, key=key, wait_s=timeout if wait else 0)), as_json=as_json)
+
+
+def deposit(
+    aa_address: Address,
+    amount: Amount,
+    payer: OfSide = None,
+    key: Key = None,
+    wait: Wait = True,
+    timeout: Timeout = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Add to our deposit in a channel; it counts for the peer when it is stable."""
+    from shared.orders import Deposit
+
+    async def work() -> dict[str, Any]:
+        if await side_of(aa_address, payer) is Side.PAYER:
+            return await payer_channels.deposit_as_payer(aa_address, amount)
+        wait_s = timeout if wait else 0
+        return await _ask(Deposit, {"amount": amount}, aa_address, key=key, wait_s=wait_s)
+
+    _print(run(work()), as_json=as_json)
 
 
 def close(
     aa_address: Address,
     wait: Annotated[bool, typer.Option(help="Wait: as receiver for the closing unit, as payer for the money.")] = True,
-    timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait at most this long.")] = 60,
-    payer: OfPayer = False,
+    timeout: Timeout = 60,
+    payer: OfSide = None,
+    key: Key = None,
     as_json: AsJson = False,
 ) -> None:
-    """Close a channel with the best package we hold. Nothing more is accepted or signed in it meanwhile."""
-    wait_s = timeout if wait else 0
-    fields = run(payer_channels.close_as_payer(aa_address, wait_s) if payer else _close(aa_address, wait_s))
-    if as_json:
-        print_json(fields)
-    else:
-        print_fields(fields)
+    """Close a channel with the best package we hold. Nothing more is accepted or signed in it meanwhile.
+
+    The receiver's auto refill is switched off with it.
+    """
+    from shared.orders import Close
+
+    async def work() -> dict[str, Any]:
+        wait_s = timeout if wait else 0
+        if await side_of(aa_address, payer, if_both=Side.RECEIVER) is Side.PAYER:
+            return await payer_channels.close_as_payer(aa_address, wait_s)
+        return await _ask(Close, {}, aa_address, key=key, wait_s=wait_s)
+
+    _print(run(work()), as_json=as_json)
+
+
+def sweep(
+    aa_address: Address, key: Key = None, wait: Wait = True, timeout: Timeout = 60, as_json: AsJson = False
+) -> None:
+    """Close the receiver's channel to settle what was earned, and go on with it: auto refill stays as it is."""
+    from shared.orders import Sweep
+
+    _print(run(_ask(Sweep, {}, aa_address, key=key, wait_s=timeout if wait else 0)), as_json=as_json)
+
+
+def auto_refill(
+    aa_address: Address,
+    amount: Annotated[
+        int | None, typer.Argument(metavar="[AMOUNT]", min=1, help="Deposit this, in the asset's smallest unit.")
+    ] = None,
+    below: Annotated[
+        int | None, typer.Option(metavar="AMOUNT", min=1, help="Whenever less than this is left to spend.")
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Refill no longer.")] = False,
+    key: Key = None,
+    wait: Annotated[bool, typer.Option(help="Wait until the worker has taken note.")] = True,
+    timeout: Timeout = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Let the worker deposit by itself when little is left to spend in a channel of the receiver's, or no longer."""
+    from shared.orders import AutoRefill
+
+    params: dict[str, Any] = {"off": True} if off else {}
+    if amount is not None:
+        params["amount"] = amount
+    if below is not None:
+        params["threshold"] = below
+    if len(params) != (1 if off else 2):
+        raise CommandError("say AMOUNT and --below, or --off")
+    _print(run(_ask(AutoRefill, params, aa_address, key=key, wait_s=timeout if wait else 0)), as_json=as_json)
+
+
+async def _ask(
+    order: type[Order], params: dict[str, Any], aa_address: str, *, key: str | None, wait_s: float
+) -> dict[str, Any]:
+    await _find(aa_address)
+    return await ask_worker(order, params, aa_address=aa_address, key=key, wait_s=wait_s)
+
+
+async def _show(aa_address: str, payer: bool | None) -> dict[str, Any]:
+    if await side_of(aa_address, payer, if_both=Side.RECEIVER) is Side.PAYER:
+        return await payer_channels.payer_channel(aa_address)
+    return await _find(aa_address)
 
 
 async def _page() -> list[dict[str, Any]]:
@@ -114,40 +235,29 @@ async def _page() -> list[dict[str, Any]]:
 
 
 async def _find(aa_address: str) -> dict[str, Any]:
-    from shared.store import channels
+    from shared.store import deposits, refills
 
-    async with open_database(read_settings()) as database, database.connection() as conn:
-        found = (await channels.find(conn, [aa_address])).get(aa_address)
+    found = await receivers_channel(aa_address)
     if found is None:
         raise CommandError(
             f"there is no channel {aa_address} that we receive through; those we pay through are found with --payer"
         )
-    return _fields(found)
+    async with open_database(read_settings()) as database, database.connection() as conn:
+        refill = await refills.of(conn, aa_address)
+        pending = await deposits.pending_amount(conn, aa_address)
+    return {
+        **_fields(found),
+        "deposits_on_their_way": pending,
+        "auto_refill_amount": refill and refill.amount,
+        "auto_refill_threshold": refill and refill.threshold,
+    }
 
 
-async def _close(aa_address: str, wait_s: float) -> dict[str, Any]:
-    """Ask the worker; it looks for commands every second, so it need not be called."""
-    from shared.store import commands
-
-    await _find(aa_address)
-    async with open_database(read_settings()) as database:
-        async with database.transaction() as conn:
-            key = f"cli-{uuid.uuid4()}"
-            command = await commands.insert(conn, "close", {}, idempotency_key=key, aa_address=aa_address)
-        deadline = time.monotonic() + wait_s
-        while not _is_done(command) and time.monotonic() < deadline:
-            await asyncio.sleep(POLL_S)
-            async with database.connection() as conn:
-                command = await commands.get(conn, command.id) or command
-    if command.state is CommandState.FAILED:
-        raise CommandError(command.error or "the worker could not close the channel")
-    if wait_s and not _is_done(command):
-        raise CommandError(f"command {command.id} is still {command.state}: is a worker running?")
-    return {"command": command.id, "state": command.state.value, **(command.result or {})}
-
-
-def _is_done(command: Command) -> bool:
-    return command.state in {CommandState.SUCCEEDED, CommandState.FAILED}
+def _print(fields: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(fields)
+    else:
+        print_fields(fields)
 
 
 def _fields(stored: StoredChannel) -> dict[str, Any]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sluice.cli.common import AsJson, CommandError, open_payer, print_fields, print_json, read_settings, run
+from sluice.cli.common import CommandError, open_payer, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,43 +20,6 @@ CONNECT_S = 30
 CATCH_UP_S = 5
 FEES = 100_000
 """Bytes that the units of a channel's life cost at most, generously."""
-
-Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait at most this long.")]
-
-
-def register(commands: typer.Typer) -> None:
-    """Add what only a payer does."""
-    commands.command("open", epilog="Example: sluice channels open http://127.0.0.1:6800/ 1000000")(open_channel)
-    commands.command(epilog="Example: sluice channels deposit AA_ADDRESS 500000")(deposit)
-
-
-def open_channel(
-    url: Annotated[str, typer.Argument(metavar="URL", help="The receiver's URL.")],
-    amount: Annotated[int, typer.Argument(metavar="DEPOSIT", min=1, help="In the asset's smallest unit.")],
-    asset: Annotated[str, typer.Option(help="The channel's asset.")] = "base",
-    version: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="Of the channels agent; by default the best that both ends know."),
-    ] = None,
-    wait: Annotated[bool, typer.Option(help="Wait until the deposit is stable.")] = True,
-    timeout: Timeout = 600,
-    as_json: AsJson = False,
-) -> None:
-    """Open a channel to a receiver as a payer, with a first deposit from our payer's wallet."""
-    fields = run(_open(url, amount, asset, version, timeout if wait else None))
-    if as_json:
-        print_json(fields)
-    else:
-        print_fields(fields)
-
-
-def deposit(
-    aa_address: Annotated[str, typer.Argument(metavar="AA_ADDRESS", help="The channel's address.")],
-    amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="In the asset's smallest unit.")],
-) -> None:
-    """Add to our deposit in a channel that we pay through."""
-    run(_deposit(aa_address, amount))
-    typer.echo(f"deposited {amount}; it counts when it is stable")
 
 
 async def payer_channels() -> list[dict[str, Any]]:
@@ -99,7 +62,13 @@ async def _catch_up(payer: Payer) -> None:
         typer.echo(f"as last seen: {error}", err=True)
 
 
-async def _open(url: str, amount: int, asset: str, version: str | None, timeout_s: float | None) -> dict[str, Any]:
+async def open_as_payer(
+    url: str, amount: int, *, asset: str, version: str | None, timeout_s: float | None
+) -> dict[str, Any]:
+    """Open a channel and, with a time to wait, follow it until the deposit is stable.
+
+    Raises CommandError, PayerError.
+    """
     from shared.obyte.agents import AGENT_VERSIONS
 
     if version is not None and version not in AGENT_VERSIONS:
@@ -118,12 +87,14 @@ async def _open(url: str, amount: int, asset: str, version: str | None, timeout_
         return _fields(payer, channel.aa_address)
 
 
-async def _deposit(aa_address: str, amount: int) -> None:
+async def deposit_as_payer(aa_address: str, amount: int) -> dict[str, Any]:
+    """Add to our deposit; it counts for the peer when it is stable. Raises CommandError, PayerError."""
     settings = read_settings()
     async with open_payer(settings) as payer:
         await payer.wait_connected(CONNECT_S)
         with _saying_where_to_send_funds(payer, settings.network, amount, payer.state(aa_address).asset):
             await payer.deposit(aa_address, amount)
+        return {**_fields(payer, aa_address), "on_its_way": amount}
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def test_an_unknown_channel_may_be_one_that_we_pay_through(command: str) -> None
 
     assert result.exit_code == 1
     assert result.stderr == (
-        f"sluice: there is no channel {CHANNEL} that we receive through; those we pay through are found with --payer\n"
+        f"sluice: there is no channel {CHANNEL}, neither the receiver's nor one of the payer's wallet\n"
     )
 
 
