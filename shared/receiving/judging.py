@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from shared.receiving.verification import SignedPayment
 
 _AWAITS_FUNDING = frozenset({Rule.NOT_PUBLISHED, Rule.NOT_FUNDED})
+_SHOWS_NOTHING = frozenset({Rule.WRONG_SIGNER, Rule.UNSURE})
+"""A stranger learns nothing of the channel, and nobody gets back in step by books that are too old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,7 @@ def _refusal(verdict: Refused, allowance: Allowance) -> Refusal:
     return Refusal(
         code=verdict.rule.value,
         text=verdict.reason,
-        channel=None if verdict.rule is Rule.WRONG_SIGNER else ChannelView.of(verdict.channel),
+        channel=None if verdict.rule in _SHOWS_NOTHING else ChannelView.of(verdict.channel),
         awaits_funding=verdict.rule in _AWAITS_FUNDING and verdict.channel.status is Status.CLOSED,
         changes_in_s=None if changes_at_s is None else max(0.0, changes_at_s - allowance.now_s),
     )

@@ -96,8 +96,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A package that was not credited. `channel` is None unless the channel's peer himself signed.
+    """A package that was not credited.
 
+    `channel` is None unless the channel's peer himself signed, and when our own records of it may be too old.
     `awaits_funding`: a deposit that the ledger has not shown yet would make it acceptable. `changes_in_s`: seconds
     until a deposit that was seen grows old enough to count, None if none is on its way.
     """
