@@ -208,7 +208,7 @@ class Settlement:
         self._ledger_time_asked_s = self._monotonic()
         try:
             parents = await self._session.client.get_parents(
-                witnesses=self._session.order_providers,
+                witnesses=self._session.op_list,
                 from_addresses=[self._wallet.address],
                 output_addresses=[self._wallet.address],
                 now_s=self._clock(),

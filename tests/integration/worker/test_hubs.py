@@ -262,6 +262,7 @@ async def test_order_providers_stay_pinned_and_a_vote_for_others_is_a_reason_for
     world.devnet.faults.lie(*LIES["other_providers"], times=None)
     world.devnet.faults.claimed_vars["op_list"] = [STRANGER]
     async with world.running():
+        await eventually(world.is_awake, "a whole round")
         peer.deposit(40_000)
         await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
     async with world.database.connection() as conn:
