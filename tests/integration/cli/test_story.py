@@ -64,4 +64,14 @@ def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(home: Path) 
         assert (home / "payer" / "devnet").stat().st_mode & 0o777 == 0o700  # signed packages are in there
 
         assert "fail" not in {finding["verdict"] for finding in sluice(settings, "doctor")}
+        # Both ends of the channel are here: which one deposits must be said. The receiver's worker does it here.
+        unclear = run(settings, "channels", "deposit", opened["aa_address"], "50000")
+        assert "say --receiver or --payer" in unclear.stderr
+        worker = sluice(settings, "wallet", "address")["address"]
+        sluice(settings, "devnet", "fund", worker, "3000000")
+        ordered = sluice(settings, "channels", "deposit", opened["aa_address"], "50000", "--receiver")
+        refilled = sluice(settings, "channels", "auto-refill", opened["aa_address"], "60000", "--below", "20000")
+        assert (ordered["state"], refilled["auto_refill"]) == ("succeeded", "on")
+
         assert sluice(settings, "channels", "close", opened["aa_address"])["state"] == "succeeded"
+        assert sluice(settings, "channels", "show", opened["aa_address"])["auto_refill_amount"] is None
