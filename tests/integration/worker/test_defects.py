@@ -104,6 +104,9 @@ async def test_b07_a_confirmation_that_bounces_is_sent_again(world: World, monke
         return trigger_data(trigger) | ({"period": 99} if len(attempts) == 1 else {})
 
     monkeypatch.setattr(worker.settlement, "trigger_data", wrong_once)
+    # Our definition is on the ledger and known, so that no unit is refused for telling it again.
+    world.own.post([Output(world.own.address, 1_000)])
+    await world.devnet.stabilise()
     async with world.running():
         peer = await world.peer()
         await world.open(peer)

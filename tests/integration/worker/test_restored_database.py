@@ -146,6 +146,7 @@ async def test_no_package_is_credited_again_and_nothing_is_closed_on_old_books(b
         await world.pay(peer, 30_000)
     await backups.restore()
     async with backups.running():
+        await world.until(peer, is_unsure, "unsure")
         peer.spent -= 30_000
         with pytest.raises(AssertionError, match="channel_unsure"):
             await world.pay(peer, 30_000)
