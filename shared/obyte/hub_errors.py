@@ -11,11 +11,14 @@ RefusalKind: TypeAlias = Literal["in_work", "recompose", "double_spend", "refuse
 
 
 class HubRequestError(HubError):
-    """The hub answered with an error; code `hub_refused`, `hub_text` is what it said, cut to 500 characters."""
+    """The hub answered with an error; code `hub_refused`, `hub_text` is what it said, printable, cut to 500 characters.
+
+    It is kept with what it was said about, and no database stores every character that a hub can send.
+    """
 
     def __init__(self, command: str, hub_text: str) -> None:
         self.command = command
-        self.hub_text = hub_text[:MAX_ERROR_TEXT]
+        self.hub_text = "".join(letter if letter.isprintable() else " " for letter in hub_text[:MAX_ERROR_TEXT])
         super().__init__("hub_refused", f"the hub refused {command}: {self.hub_text}")
 
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from shared.obyte.serialization import JsonValue
 
 MAX_ERROR_TEXT = 500
+MAX_CODE = 64
 MAX_VERSIONS = 16
+MAX_DEPTH = 32
+"""An answer nested deeper has no meaning here, and might not be written down again as it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +43,18 @@ class PeerAnswer:
 
 
 def read_answer(answer: JsonValue) -> PeerAnswer | None:
-    """Read an answer's body; None when it is neither a response nor an error."""
-    if not isinstance(answer, dict):
+    """Read an answer's body; None when it is neither a response nor an error.
+
+    What is kept as text is printable: a peer must not be able to write what no database stores, or steer a terminal.
+    """
+    if not isinstance(answer, dict) or _is_too_deep(answer):
         return None
     error = answer.get("error")
     if error:
         code = answer.get("code")
         return PeerAnswer(
-            error=(error if isinstance(error, str) else json.dumps(error))[:MAX_ERROR_TEXT],
-            code=code if isinstance(code, str) else None,
+            error=_printable((error if isinstance(error, str) else json.dumps(error))[:MAX_ERROR_TEXT]),
+            code=_printable(code[:MAX_CODE]) if isinstance(code, str) else None,
             view=_view(answer.get("channel")),
             agent_versions=_versions(answer.get("agent_versions")),
         )
@@ -63,6 +69,24 @@ def refusal(answer: PeerAnswer) -> PeerRefusedError | None:
     if answer.error is None:
         return None
     return PeerRefusedError(answer.code or "refused", answer.error, answer.view, answer.agent_versions)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _is_too_deep(value: JsonValue) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, dict | list) for value in level)
 
 
 def _versions(value: JsonValue) -> tuple[str, ...] | None:

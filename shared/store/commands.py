@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shared.store.errors import IdempotencyConflictError
-from shared.store.json_text import from_text, to_text
+from shared.store.json_text import from_text, plain_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -134,7 +134,7 @@ async def finish(conn: Connection, command_id: int, lease: Lease, result: Any = 
 
 async def fail(conn: Connection, command_id: int, lease: Lease, error: str, result: Any = None) -> bool:
     """Record failure, with a reason for people; False when the command was taken from this term. Worker only."""
-    return await _resolve(conn, command_id, lease, CommandState.FAILED, result, error)
+    return await _resolve(conn, command_id, lease, CommandState.FAILED, result, plain_text(error))
 
 
 async def requeue_stale(conn: Connection, lease: Lease) -> list[int]:

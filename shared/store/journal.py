@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from shared.store.errors import UnfinishedUnitError
-from shared.store.json_text import from_text, to_text
+from shared.store.json_text import from_text, plain_text, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -152,7 +152,7 @@ async def failed(conn: Connection, unit: str, error: str) -> bool:
 
     The deposit that it was to make, if any, is settled with it.
     """
-    failed_now: int = await conn.fetchval(_FAILED, unit, error)
+    failed_now: int = await conn.fetchval(_FAILED, unit, plain_text(error))
     return failed_now == 1
 
 

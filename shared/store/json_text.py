@@ -18,3 +18,8 @@ def to_text(value: Any) -> str:
 def from_text(text: str | None) -> Any:
     """Read a stored value; None for NULL."""
     return None if text is None else json.loads(text)
+
+
+def plain_text(text: str) -> str:
+    """Return a text, of which strangers may have chosen parts, as a column of type `text` takes it."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()

@@ -136,6 +136,17 @@ async def test_a_peer_who_refuses_is_not_paid(world: World, receiver: Receiver) 
     assert await stored(world) == []
 
 
+async def test_no_text_of_a_refusing_peer_can_end_the_vault(world: World, receiver: Receiver) -> None:
+    text = "no\x00"
+    receiver.refusals.append({"error": text, "code": text})
+    async with world.running():
+        command = await world.done("open", peer=receiver.url, initial_amount=300_000)
+        assert code_of(command) == "peer_refused"
+        aa_address = await opened(world, receiver)
+        receiver.refusals.append({"error": text, "code": text})
+        assert code_of(await world.done("pay", aa_address, amount=1_000)) in {"peer_refused", "peer_not_ready"}
+
+
 async def test_a_peer_who_lies_about_the_channel_is_not_paid(world: World, receiver: Receiver) -> None:
     async with world.running():
         for lie in (OWN_KEY.address, "NOT-AN-ADDRESS", KeyPair(bytes([43]) * 32).address):

@@ -135,3 +135,22 @@ async def test_what_leads_nowhere_is_refused(contact: str, code: str) -> None:
         with pytest.raises(PeerError) as refused:
             peers.to(contact)
     assert refused.value.code == code
+
+
+async def test_what_a_refusing_peer_says_is_printable_and_short() -> None:
+    content = json.dumps({"error": "no\x00\x1b[2J\ud800", "code": "x\x00" * 100}).encode()
+    async with over_http(httpx.Response(200, content=content)) as peers:
+        with pytest.raises(PeerRefusedError) as refused:
+            await peers.to("http://peer.example").request("pay", {})
+    assert (refused.value.text, refused.value.code) == ("no  [2J ", "x " * 32)
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(31, True), (32, False), (950, False)])
+async def test_an_answer_that_nests_too_deep_is_none(depth: int, is_read: bool) -> None:  # noqa: FBT001
+    content = b'{"response":' + b"[" * depth + b"]" * depth + b"}"
+    async with over_http(httpx.Response(200, content=content)) as peers:
+        if is_read:
+            assert await peers.to("http://peer.example").request("pay", {})
+        else:
+            with pytest.raises(PeerUnreachableError):
+                await peers.to("http://peer.example").request("pay", {})
