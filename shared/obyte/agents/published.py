@@ -1,8 +1,9 @@
 """Which base agents are on the ledger (Obyte, light client requests).
 
-A hub's word: what a definition says is checked by its hash, that it is on the ledger is not proven. No money hangs on
-it. A channel of an agent that is not there cannot be funded, because the network refuses the unit that would do it; a
-hub that denies an agent only makes peers agree on another version.
+A hub's word: what a definition says is checked by its hash, that it is on the ledger is not proven, and hubs tell of
+definitions that are not stable yet. No money hangs on it. A channel of an agent that is not there cannot be funded,
+because the network refuses the unit that would do it; a hub that denies an agent only makes peers agree on another
+version.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ async def test_our_agent_is_published_by_order_and_once(world: World) -> None:
         assert done.result is not None
         assert done.result["agent"] == CHANNELS_BASE_AA["1.2"]
         await until_noticed(world)
+        world.devnet.ledger.settle()  # a hub tells of definitions that are not stable yet
         agent = world.devnet.ledger.state.agents[CHANNELS_BASE_AA["1.2"]]
         assert (agent.definition, agent.definition_unit) == (base_definition("1.2"), done.result["unit"])
         again = await order(world, "publish_agent", "2", version="1.2")
