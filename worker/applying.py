@@ -10,7 +10,7 @@ from shared.channels.doubt import unsure_period
 from shared.channels.errors import ContradictoryEventError, EventGapError
 from shared.channels.ledger import Closed, Closing, LedgerEvent, Meaning, Opened, Refused, apply, deposit_in, undo
 from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status
-from shared.store import channels, deposits, instance, journal, ledger_events, peer_units
+from shared.store import channels, deposits, instance, journal, ledger_events, peer_units, refills
 from shared.store.deposits import DepositState
 from shared.store.ledger_events import EventKind, RecordedEvent
 
@@ -84,6 +84,9 @@ async def apply_news(
     for response in applied.responses:
         await ledger_events.append(conn, _recorded(response, channel.aa_address))
         await _settle_deposit(conn, response, channel.aa_address)
+    if any(isinstance(response.event, Closed) and response.event.by_fraud_proof for response in applied.responses):
+        # Whoever has robbed us with agent 1.1, or tried to lie, would do so with every further deposit.
+        await refills.switch(conn, channel.aa_address, None)
     await _resolve_journal(conn, applied, news, ours, asked)
     if applied.responses and (channel.unsure_period or not channel.last_event_id):
         await _doubt(conn, applied)

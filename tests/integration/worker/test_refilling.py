@@ -119,6 +119,22 @@ async def test_a_refill_that_bounces_is_settled_before_the_next_one_is_made(
         await world.done("auto_refill", peer.channel, off=True)
 
 
+async def test_a_peer_who_has_robbed_the_channel_is_not_given_another_deposit(world: World) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        await refilled(world, peer)
+        await world.until(peer, lambda channel: channel.deposited_by_me == 50_000, "refilled")
+        # Agent 1.1 lets the party that closes prove a fraud against itself, and gives it everything.
+        peer.close(admits=0)
+        peer.trigger({"fraud_proof": 1, "period": 1, "sentByPeer": peer.package(1)})
+        await world.until(peer, lambda channel: channel.period == 1 and channel.status is Status.CLOSED, "robbed")
+        await world.done("publish_agent", version="0.9")  # some rounds later
+    async with world.database.connection() as conn:
+        assert await refills.of(conn, peer.channel) is None
+    assert len(await made(world, peer)) == 1
+
+
 async def test_terms_that_make_no_sense_are_refused(world: World) -> None:
     orders: list[dict[str, Any]] = [
         {"amount": 50_000},
