@@ -11,7 +11,7 @@ from shared.bus import COMMAND
 from shared.channels.errors import ChannelError
 from shared.logs import get_logger
 from shared.store import commands
-from shared.store.errors import StoreError
+from shared.store.errors import DatabaseRestoredError, DatabaseUnavailableError, LeaseLostError
 from worker.commands.kinds import Done, Lane, RefusedError
 from worker.pacing import Bell
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from shared.bus import Bus
     from shared.store.commands import Command
-    from shared.store.database import Connection
     from worker.commands.kinds import Kind
     from worker.guard import Guard
 
@@ -77,38 +76,42 @@ class Commands:
                 self._bell.ring()
 
     async def _claim(self) -> Command | None:
-        """Take a command on; None when none is queued that may run now."""
-        outcome: Done | RefusedError | None = None
+        """Take a command on and begin it; None when none is queued that may run now."""
         async with self._guard.transaction() as conn:
             command = await commands.claim_next(conn, self._guard.lease, without=self._kinds_that_wait())
-            if command is None:
-                return None
-            kind = self._kinds.get(command.kind)
-            if kind is None:
-                reason = f"this worker knows no command {command.kind!r}"
-                outcome = RefusedError("unknown_command", reason)
-            elif command.progress is None:
-                try:
-                    # What `start` writes before it refuses must not stay.
-                    async with conn.transaction():
-                        decided = await kind.begin(conn, command)
-                except (RefusedError, ChannelError) as error:
-                    outcome = _refused(error)
-                else:
-                    outcome = decided if isinstance(decided, Done) else None
-                    progress = {} if isinstance(decided, Done) else dict(decided)
-                    await commands.save_progress(conn, command.id, self._guard.lease, progress)
-                    command = replace(command, progress=progress)
-            if outcome is not None:
-                await self._write(conn, command, outcome)
+        if command is None:
+            return None
+        kind = self._kinds.get(command.kind)
+        if kind is None:
+            outcome: Done | RefusedError | None = RefusedError(
+                "unknown_command", f"this worker knows no command {command.kind!r}"
+            )
+        elif command.progress is None:
+            command, outcome = await self._begin(command, kind)
+        else:
+            outcome = None
         if outcome is not None:
-            self._tell(command, outcome)
+            await self._end(command, outcome)
         elif kind is not None:
             logger.info("command_started", command=command.id, kind=command.kind, aa_address=command.aa_address)
             self._running[command.id] = _Running(command, kind)
         if command.aa_address is not None:
             self._on_change(command.aa_address)
         return command
+
+    async def _begin(self, command: Command, kind: Kind[Any]) -> tuple[Command, Done | RefusedError | None]:
+        """Let the kind decide, all or nothing; one that is done at once is so with what it has decided."""
+        try:
+            async with self._guard.transaction() as conn:
+                decided = await kind.begin(conn, command)
+                if isinstance(decided, Done):
+                    await commands.finish(conn, command.id, self._guard.lease, decided.result)
+                    return command, decided
+                progress = dict(decided)
+                await commands.save_progress(conn, command.id, self._guard.lease, progress)
+        except Exception as error:  # noqa: BLE001 - sorted out in `_refused`
+            return command, _refused(command, error)
+        return replace(command, progress=progress), None
 
     def _kinds_that_wait(self) -> list[str]:
         """Kinds of which no more may be taken on now."""
@@ -122,9 +125,7 @@ class Commands:
             while not stopping.is_set():
                 outcome = await self._step(running)
                 if outcome is not None:
-                    async with self._guard.transaction() as conn:
-                        await self._write(conn, command, outcome)
-                    self._tell(command, outcome)
+                    await self._end(command, outcome)
                     return
                 await running.news.sleep(self._poll_s)
         finally:
@@ -135,24 +136,18 @@ class Commands:
     async def _step(running: _Running) -> Done | RefusedError | None:
         try:
             return await running.kind.proceed(running.command)
-        except (RefusedError, ChannelError) as error:
-            return _refused(error)
-        except StoreError:
-            raise
-        except Exception:
-            # One order that nobody has thought of must not stop every other: its journal entries tell how far it came.
-            logger.exception("command_broken", command=running.command.id, kind=running.command.kind)
-            return RefusedError("unexpected", "the worker's log tells what went wrong")
+        except Exception as error:  # noqa: BLE001 - sorted out in `_refused`
+            return _refused(running.command, error)
 
-    async def _write(self, conn: Connection, command: Command, outcome: Done | RefusedError) -> None:
-        if isinstance(outcome, Done):
-            await commands.finish(conn, command.id, self._guard.lease, outcome.result)
-        else:
-            error = f"{outcome.code}: {outcome}"
-            await commands.fail(conn, command.id, self._guard.lease, error, outcome.result)
-
-    def _tell(self, command: Command, outcome: Done | RefusedError) -> None:
+    async def _end(self, command: Command, outcome: Done | RefusedError) -> None:
+        """Write the outcome and tell of it; nothing is written twice."""
         facts = {"command": command.id, "kind": command.kind, "aa_address": command.aa_address}
+        async with self._guard.transaction() as conn:
+            if isinstance(outcome, Done):
+                await commands.finish(conn, command.id, self._guard.lease, outcome.result)
+            else:
+                error = f"{outcome.code}: {outcome}"
+                await commands.fail(conn, command.id, self._guard.lease, error, outcome.result)
         if isinstance(outcome, Done):
             logger.info("command_done", **facts)
         else:
@@ -160,5 +155,16 @@ class Commands:
         self._bus.publish(COMMAND, {"id": command.id})
 
 
-def _refused(error: RefusedError | ChannelError) -> RefusedError:
-    return error if isinstance(error, RefusedError) else RefusedError(error.code, str(error))
+def _refused(command: Command, error: Exception) -> RefusedError:
+    """Return what a command fails with. Raises the errors that end the term: the database or the lease is gone.
+
+    One order that nobody has thought of must not stop every other: its journal entries tell how far it came.
+    """
+    if isinstance(error, RefusedError):
+        return error
+    if isinstance(error, ChannelError):
+        return RefusedError(error.code, str(error))
+    if isinstance(error, DatabaseUnavailableError | LeaseLostError | DatabaseRestoredError):
+        raise error
+    logger.error("command_broken", command=command.id, kind=command.kind, exc_info=error)
+    return RefusedError("unexpected", "the worker's log tells what went wrong")

@@ -5,8 +5,12 @@ from typing import TYPE_CHECKING
 from shared.channels.model import Status
 from shared.store import commands
 from shared.store.commands import CommandState
+from worker.commands.closing import SweepKind
+from worker.commands.depositing import DepositKind
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.integration.worker.support import World
 
 
@@ -106,3 +110,32 @@ async def test_a_period_that_the_peer_closes_empty_is_ended_and_the_next_one_wor
         peer.deposit(60_000)
         channel = await world.until(peer, lambda channel: channel.status is Status.OPEN, "open")
     assert (channel.period, channel.deposited_by_peer) == (3, 60_000)
+
+
+async def test_an_order_that_breaks_something_fails_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, expected_errors: set[str]
+) -> None:
+    async def stumble(*_: object) -> None:
+        raise KeyError("nobody has thought of this")
+
+    expected_errors.add("command_broken")
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        monkeypatch.setattr(SweepKind, "start", stumble)
+        early = await world.done("sweep", peer.channel)
+        monkeypatch.setattr(DepositKind, "follow", stumble)
+        late = await world.done("deposit", peer.channel, amount=50_000)
+        closing = await world.done("close", peer.channel)
+    assert early.error == late.error == "unexpected: the worker's log tells what went wrong"
+    assert closing.error is None
+
+
+async def test_a_period_that_was_meant_is_the_only_one_that_is_closed(world: World) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        other = await world.done("sweep", peer.channel, period=2)
+        this = await world.done("sweep", peer.channel, period=1)
+    assert (other.error or "").startswith("wrong_period: ")
+    assert this.error is None
