@@ -17,10 +17,14 @@ state as it is, so a failed attempt is never followed by a wrong one. A dishones
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from decimal import ROUND_HALF_EVEN, Context
 
 from shared.channels.errors import NotClosableError
 from shared.channels.ledger import Meaning
 from shared.channels.model import Channel, Status
+
+_AGENTS_ARITHMETIC = Context(prec=15, rounding=ROUND_HALF_EVEN)
+"""Formulas calculate with 15 digits (Obyte, ocore `formula/common.js`), amounts may have 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +89,14 @@ def closing_claim(channel: Channel) -> Close:
 
 
 def is_dishonest(channel: Channel) -> bool:
-    """Whether the peer's closing claims less than he has signed."""
+    """Whether the peer's closing claims less than he has signed, as the agent counts.
+
+    A smaller difference could never be proved: each attempt would only cost what a unit costs.
+    """
     return (
         channel.status is Status.CLOSING_BY_PEER
         and channel.claimed_by_peer is not None
-        and channel.claimed_by_peer < channel.spent_by_peer
+        and channel.claimed_by_peer < int(_AGENTS_ARITHMETIC.create_decimal(channel.spent_by_peer))
     )
 
 
@@ -123,4 +130,4 @@ def _never_credited(channel: Channel) -> int:
     if channel.is_unsure:
         return 0
     claimed = channel.spent_by_peer if channel.claimed_by_peer is None else channel.claimed_by_peer
-    return claimed - (channel.spent_by_peer - channel.credit)
+    return max(0, claimed - (channel.spent_by_peer - channel.credit))

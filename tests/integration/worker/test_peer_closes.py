@@ -78,6 +78,22 @@ async def test_a_claim_of_more_than_all_money_is_survived(world: World) -> None:
     assert len(world.triggers(peer, "confirm")) == 1
 
 
+async def test_a_closing_that_the_agent_can_only_round_is_confirmed(world: World) -> None:
+    asset = world.devnet.ledger.treasury.issue()
+    world.devnet.ledger.settle()
+    async with world.running():
+        peer = await world.peer(asset=asset)
+        world.fund(peer, 2 * 10**15, asset)
+        peer.deposit(2 * 10**15, publish=True)
+        await world.until(peer, lambda channel: channel.status is Status.OPEN, "open")
+        peer.spent = 10**15
+        await world.pay(peer, 1)
+        peer.close(admits=10**15 + 1)  # honest, but the agent counts with 15 digits
+        await world.until(peer, lambda channel: channel.period == 1 and channel.status is Status.CLOSED, "closed")
+    assert world.triggers(peer, "fraud_proof") == []
+    assert world.own.balance(asset) <= 1
+
+
 async def test_an_asset_channel_settles_in_its_asset(world: World) -> None:
     asset = world.devnet.ledger.treasury.issue()
     world.devnet.ledger.settle()

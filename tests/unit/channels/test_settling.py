@@ -52,6 +52,22 @@ def test_a_fraud_is_proved_however_small() -> None:
     assert isinstance(due, FraudProof)
 
 
+@pytest.mark.parametrize(
+    ("claims", "signed", "is_fraud"),
+    [
+        (10**15, 10**15 + 1, False),
+        (10**15, 10**15 + 5, False),
+        (10**15, 10**15 + 6, True),
+        (10**15 - 1, 10**15 + 1, True),
+        (999_999_999_999_998, 999_999_999_999_999, True),
+        (9 * 10**15 - 10, 9 * 10**15, True),
+    ],
+)
+def test_what_the_agent_cannot_count_is_no_fraud(claims: int, signed: int, *, is_fraud: bool) -> None:
+    due = trigger_due(closing_by_peer(claims, spent_by_peer=signed), ledger_time_s=0)
+    assert due == (FraudProof(1, f"signed:{signed}") if is_fraud else Confirm(1, additional_from_me=0))
+
+
 def test_our_own_closing_is_confirmed_however_small() -> None:
     ours = replace(open_channel(), status=Status.CLOSING_BY_ME, close_started_at_s=5_000)
     assert trigger_due(ours, ledger_time_s=5_999, confirm_from=10**9) is None
