@@ -21,10 +21,20 @@ POLL_S = 0.25
 
 Key = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="Name the request yourself: the same one under the same name is done once."),
+    typer.Option(
+        metavar="TEXT", help="Name what the worker is asked for: the same request under the same name is done once."
+    ),
 ]
 Wait = Annotated[bool, typer.Option(help="Wait until the hub has the unit.")]
 Timeout = Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Wait at most this long.")]
+
+
+class OrderFailedError(CommandError):
+    """The worker could not do what it was asked for; `result` is what there is to know beside the reason."""
+
+    def __init__(self, error: str, result: Mapping[str, Any]) -> None:
+        super().__init__(error)
+        self.result = result
 
 
 async def ask_worker(
@@ -37,8 +47,8 @@ async def ask_worker(
 ) -> dict[str, Any]:
     """Queue an order and wait for its outcome; the worker looks every second, so it need not be called.
 
-    Returns `command`, `state` and the fields of the result. Raises CommandError, OrderError for wrong parameters,
-    IdempotencyConflictError when another request has that key.
+    Returns `command`, `state` and the fields of the result. Raises OrderFailedError, CommandError, OrderError for wrong
+    parameters, IdempotencyConflictError when another request has that key.
     """
     from shared.orders import read_order
     from shared.store import commands
@@ -62,7 +72,7 @@ async def ask_worker(
 
 def _outcome(command: Command, *, has_waited: bool) -> dict[str, Any]:
     if command.error is not None:
-        raise CommandError(command.error)
+        raise OrderFailedError(command.error, command.result or {})
     if command.finished_at is None and has_waited:
         raise CommandError(
             f"command {command.id} is still {command.state.value}: it goes on; is a worker running? "

@@ -20,7 +20,7 @@ from sluice.cli.common import (
     read_settings,
     run,
 )
-from sluice.cli.sides import OfSide, Side, receivers_channel, side_of
+from sluice.cli.sides import OfSide, Side, receivers_channel, refuse_for_payer, side_of
 
 if TYPE_CHECKING:
     from shared.orders import Order
@@ -117,8 +117,11 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     worker.
     """
     is_payers = payer if payer is not None else "://" in peer
+    if (refill is None) != (below is None):
+        raise CommandError("--refill and --below go together: deposit this, whenever less than that is left")
     if is_payers:
-        if refill is not None or below is not None:
+        refuse_for_payer(key=key)
+        if refill is not None:
             raise CommandError("the payer's wallet refills nothing by itself: add --receiver")
         wait_s = timeout if wait else None
         opened = payer_channels.open_as_payer(peer, amount, asset=asset, version=version, timeout_s=wait_s)
@@ -129,7 +132,7 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     params: dict[str, Any] = {"peer": peer, "initial_amount": amount, "asset": asset}
     if version is not None:
         params["version"] = version
-    if refill is not None or below is not None:
+    if refill is not None:
         params["auto_refill"] = {"amount": refill, "threshold": below}
     _print(run(ask_worker(Open, params, key=key, wait_s=timeout if wait else 0)), as_json=as_json)
 
@@ -148,6 +151,7 @@ def deposit(
 
     async def work() -> dict[str, Any]:
         if await side_of(aa_address, payer) is Side.PAYER:
+            refuse_for_payer(key=key)
             return await payer_channels.deposit_as_payer(aa_address, amount)
         wait_s = timeout if wait else 0
         return await _ask(Deposit, {"amount": amount}, aa_address, key=key, wait_s=wait_s)
@@ -172,6 +176,7 @@ def close(
     async def work() -> dict[str, Any]:
         wait_s = timeout if wait else 0
         if await side_of(aa_address, payer, if_both=Side.RECEIVER) is Side.PAYER:
+            refuse_for_payer(key=key)
             return await payer_channels.close_as_payer(aa_address, wait_s)
         return await _ask(Close, {}, aa_address, key=key, wait_s=wait_s)
 

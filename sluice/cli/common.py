@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import inspect
 import json
 import os
 import traceback
@@ -36,7 +37,15 @@ class CommandError(Exception):
 
 
 class Commands(TyperGroup):
-    """Turns what goes wrong in a command into one line on stderr and exit status 1."""
+    """Turns what goes wrong in a command into one line on stderr and exit status 1. Lets help flow to any width."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, its help without the line ends of our source."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:
+            paragraphs = inspect.cleandoc(command.help).split("\n\n")
+            command.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+        return command
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

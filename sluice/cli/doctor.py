@@ -30,8 +30,9 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print_json(findings)
     else:
+        widest = max(len(finding.check) for finding in findings)
         for finding in findings:
-            _print(finding)
+            _print(finding, widest)
     if any(finding.verdict is Verdict.FAIL for finding in findings):
         raise typer.Exit(1)
 
@@ -42,9 +43,9 @@ async def _examine() -> list[Finding]:
     return [finding async for finding in examine(read_settings())]
 
 
-def _print(finding: Finding) -> None:
+def _print(finding: Finding, widest: int) -> None:
     colour = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail": typer.colors.RED}[finding.verdict.value]
     verdict = typer.style(f"{finding.verdict.value:<4}", fg=colour)
-    typer.echo(f"{verdict}  {finding.check:<10}  {shown(finding.found)}")
+    typer.echo(f"{verdict}  {finding.check:<{widest}}  {shown(finding.found)}")
     if finding.advice:
-        typer.echo(f"{'':<18}-> {finding.advice}")
+        typer.echo(f"{'':<{widest + 8}}-> {finding.advice}")

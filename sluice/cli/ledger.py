@@ -39,7 +39,7 @@ def order_providers(accept: Accept = False, yes: Yes = False, as_json: AsJson = 
         (
             address,
             "yes" if address in pinned else "no",
-            *("yes" if address in said else "no" for said in named.values()),
+            *(None if not said else "yes" if address in said else "no" for said in named.values()),
         )
         for address in everyone
     ]

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.asking import Key, Timeout, ask_worker
+from sluice.cli.asking import Key, OrderFailedError, Timeout, ask_worker
 from sluice.cli.common import AsJson, CommandError, open_payer, print_fields, print_json, read_settings, run
-from sluice.cli.sides import OfSide, Side, receivers_channel, side_of
+from sluice.cli.sides import OfSide, Side, receivers_channel, refuse_for_payer, side_of
 
 if TYPE_CHECKING:
+    from shared.orders import Order
     from sluice.payer.payments import Receipt
+
+Peer = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where the peer of the receiver's channel takes payments, or his pairing code."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +31,7 @@ def pay(
     amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="In the asset's smallest unit.")],
     message: Annotated[str | None, typer.Option(help="A text for the receiver, such as an order number.")] = None,
     payer: OfSide = None,
+    peer: Peer = None,
     key: Key = None,
     timeout: Timeout = 60,
     as_json: AsJson = False,
@@ -35,28 +42,62 @@ def pay(
     is credited once. Through a channel that only the receiver has, or with --receiver, the worker pays.
     """
     is_payers = payer if payer is not None or "://" not in target else True
-    if run(_side(target, is_payers)) is Side.RECEIVER:
-        from shared.orders import Pay
-
-        params = {"amount": amount, "message": message}
-        _print(run(ask_worker(Pay, params, aa_address=target, key=key, wait_s=timeout)), as_json=as_json)
+    if run(_side(target, is_payers)) is Side.PAYER:
+        refuse_for_payer(key=key, peer=peer)
+        _show(run(_pay(target, amount, message)), as_json=as_json)
         return
-    _show(run(_pay(target, amount, message)), as_json=as_json)
+    from shared.orders import Pay
+
+    params = {"amount": amount, "message": message}
+    _show_outcome(run(_ask(Pay, params, target, peer=peer, key=key, wait_s=timeout)), as_json=as_json)
 
 
 def resend(
-    payment_id: Annotated[int, typer.Argument(metavar="PAYMENT_ID", min=1, help="The number the error told.")],
+    payment_id: Annotated[
+        int | None, typer.Argument(metavar="[PAYMENT_ID]", min=1, help="The payer's: the number the error told.")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option(metavar="AA_ADDRESS", help="The receiver's: the channel it was paid through,")
+    ] = None,
+    period: Annotated[int | None, typer.Option(min=1, help="its period,")] = None,
+    spent: Annotated[
+        int | None, typer.Option(metavar="AMOUNT_SPENT", min=1, help="and the sum with this payment.")
+    ] = None,
+    peer: Peer = None,
+    key: Key = None,
+    timeout: Timeout = 60,
     as_json: AsJson = False,
 ) -> None:
     """Send the package of an earlier payment again. It is credited once, however often it is sent."""
-    _show(run(_resend(payment_id)), as_json=as_json)
+    if payment_id is not None:
+        refuse_for_payer(channel=channel, period=period, spent=spent, peer=peer, key=key)
+        _show(run(_resend(payment_id)), as_json=as_json)
+        return
+    if channel is None or period is None or spent is None:
+        raise CommandError("say PAYMENT_ID, or for a payment of the receiver's --channel, --period and --spent")
+    from shared.orders import Resend
+
+    params = {"period": period, "amount_spent": spent}
+    _show_outcome(run(_ask(Resend, params, channel, peer=peer, key=key, wait_s=timeout)), as_json=as_json)
+
+
+async def _ask(
+    order: type[Order], params: dict[str, Any], aa_address: str, *, peer: str | None, key: str | None, wait_s: float
+) -> dict[str, Any]:
+    named = {} if peer is None else {"peer": peer}
+    if await receivers_channel(aa_address) is None:
+        raise CommandError(f"the receiver has no channel {aa_address}")
+    try:
+        return await ask_worker(order, params | named, aa_address=aa_address, key=key, wait_s=wait_s)
+    except OrderFailedError as error:
+        if not str(error).startswith("uncertain:"):
+            raise
+        place = f"--channel {aa_address} --period {error.result['period']} --spent {error.result['amount_spent']}"
+        raise CommandError(f"{error}; `sluice resend {place}` sends the same package again") from error
 
 
 async def _side(target: str, payer: bool | None) -> Side:
-    side = await side_of(target, payer, if_both=Side.PAYER)
-    if side is Side.RECEIVER and await receivers_channel(target) is None:
-        raise CommandError(f"the receiver has no channel {target}")
-    return side
+    return await side_of(target, payer, if_both=Side.PAYER)
 
 
 async def _pay(target: str, amount: int, message: str | None) -> Receipt:
@@ -81,6 +122,16 @@ def _show(receipt: Receipt, *, as_json: bool) -> None:
     }
     if as_json:
         fields["payment"] = receipt.payment_id
+    _print(fields, as_json=as_json)
+
+
+def _show_outcome(outcome: dict[str, Any], *, as_json: bool) -> None:
+    fields = dict(outcome)
+    receipt = fields.get("receipt")
+    if not as_json and isinstance(receipt, dict):
+        # A peer's words: of the rest of them nothing is new here.
+        del fields["receipt"]
+        fields["receipt"] = f"payment {receipt.get('payment_id')}"
     _print(fields, as_json=as_json)
 
 

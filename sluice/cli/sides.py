@@ -55,6 +55,16 @@ async def side_of(aa_address: str, named: bool | None, *, if_both: Side | None =
     return Side.RECEIVER if is_receivers else Side.PAYER
 
 
+def refuse_for_payer(**options: object) -> None:
+    """Refuse options that only the worker can honour: ignored they would promise what does not happen.
+
+    Raises CommandError, with the name of the first option that has a value.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise CommandError(f"--{name} is for what the worker does: leave it out, or add --receiver")
+
+
 async def receivers_channel(aa_address: str) -> StoredChannel | None:
     """Return a channel of the receiver's database; None also when no database is set. Raises StoreError."""
     from shared.settings import SettingsError

@@ -25,6 +25,7 @@ from shared.store.migrations import schema_is_usable
 from sluice.machine.books import check_books
 from sluice.machine.embedded import EmbeddedError, postgres_programs, redis_program
 from sluice.machine.findings import Finding, Verdict
+from sluice.machine.standing import check_alarms
 from sluice.machine.vault import VaultError, open_vault
 
 if TYPE_CHECKING:
@@ -135,6 +136,8 @@ async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding
         yield finding
     if here is not None:
         yield await check_books(conn, settings, here)
+    async for finding in check_alarms(conn):
+        yield finding
 
 
 async def _exposure(conn: Connection, settings: Settings) -> AsyncIterator[Finding]:

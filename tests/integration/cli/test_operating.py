@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shared.settings import Settings
+from shared.store.alarms import AlarmKind
 from shared.store.mark import Mark, mark_file_of
 from sluice.cli.application import app
 from sluice.home import HomeLock
@@ -237,6 +238,32 @@ async def test_doctor_explains_a_restored_database_until_it_is_trusted(
     )
     assert (await findings(settings))["records"][:2] == (Verdict.OK, "never restored")
     assert (await asyncio.to_thread(sluice, "wallet", "trust-database", "--yes")).exit_code == 1
+
+
+async def test_doctor_tells_every_alarm_that_stands_with_what_to_do(tmp_path: Path, database_url: str) -> None:
+    settings = Settings(home=tmp_path, database_url=database_url)
+    quiet = await findings(settings)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO alarms (kind, subject, severity, facts) VALUES ('wallet_low', '', 'critical',"
+            ' \'{"spendable": 5, "reserve": 200000}\')'
+        )
+        critical = await findings(settings)
+        connection.execute("DELETE FROM alarms")
+        connection.execute(
+            "INSERT INTO alarms (kind, subject, severity, facts) VALUES ('fraud_seen', %s, 'warning', '{}')",
+            ("C" * 32,),
+        )
+        warning = await findings(settings)
+
+    assert quiet["alarms"][:2] == (Verdict.OK, "none")
+    verdict, found, advice = critical["alarms"]
+    assert verdict is Verdict.FAIL
+    assert found.startswith("wallet_low since ")
+    assert found.endswith(": reserve 200000, spendable 5")
+    assert advice == AlarmKind.WALLET_LOW.advice
+    assert warning["alarms"][0] is Verdict.WARN
+    assert f"fraud_seen {'C' * 32} since" in warning["alarms"][1]
 
 
 async def test_doctor_wants_what_postgres_confirms_to_be_on_disk(tmp_path: Path, database_url: str) -> None:

@@ -85,6 +85,16 @@ def test_a_named_order_is_given_once(database_url: str) -> None:
         ["channels", "auto-refill", CHANNEL, "60000", "--below", "1", "--off"],
         ["channels", "open", "http://127.0.0.1:1/", "70000", "--refill", "60000", "--below", "1"],
         ["channels", "open", "P" * 32, "70000", "--refill", "60000"],
+        ["channels", "open", "P" * 32, "70000", "--below", "20000"],
+        ["channels", "open", "http://127.0.0.1:1/", "70000", "--key", "monday"],
+        ["channels", "deposit", CHANNEL, "50000", "--payer", "--key", "monday"],
+        ["channels", "close", CHANNEL, "--payer", "--key", "monday"],
+        ["pay", "http://127.0.0.1:1/", "5", "--key", "monday"],
+        ["pay", "http://127.0.0.1:1/", "5", "--peer", "http://127.0.0.1:2/"],
+        ["resend"],
+        ["resend", "1", "--channel", CHANNEL],
+        ["resend", "--channel", CHANNEL, "--period", "1"],
+        ["resend", "--channel", "D" * 32, "--period", "1", "--spent", "5"],
         ["pay", "D" * 32, "5"],
     ],
 )
@@ -108,3 +118,25 @@ def test_the_worker_pays_through_a_channel_that_only_the_receiver_has(database_u
     result = sluice("pay", CHANNEL, "5", "--timeout", "1")
     assert result.exit_code == 1, "nobody is there to pay"
     assert ordered(database_url) == [("pay", CHANNEL, {"amount": 5, "message": None})]
+
+
+def test_the_worker_is_told_where_the_peer_takes_payments_if_somebody_says_so(database_url: str) -> None:
+    sluice("pay", CHANNEL, "5", "--peer", "http://127.0.0.1:1/", "--timeout", "1")
+    sluice("resend", "--channel", CHANNEL, "--period", "2", "--spent", "15", "--timeout", "1")
+    assert ordered(database_url) == [
+        ("pay", CHANNEL, {"amount": 5, "message": None, "peer": "http://127.0.0.1:1/"}),
+        ("resend", CHANNEL, {"period": 2, "amount_spent": 15}),
+    ]
+
+
+def test_a_payment_that_may_have_arrived_is_told_with_how_to_send_it_again(database_url: str) -> None:
+    words = ("pay", CHANNEL, "5", "--key", "order-7", "--timeout", "1")
+    sluice(*words)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "UPDATE commands SET state = 'failed', finished_at = now(), error = 'uncertain: no answer',"
+            ' result = \'{"period": 2, "amount": 5, "amount_spent": 15}\''
+        )
+    result = sluice(*words)
+    assert result.exit_code == 1
+    assert f"`sluice resend --channel {CHANNEL} --period 2 --spent 15`" in result.stderr

@@ -57,6 +57,13 @@ def test_every_command_says_what_it_does_with_an_example(path: tuple[str, ...]) 
     assert f"Example: sluice {' '.join(path)}" in result.output
 
 
+def test_help_flows_to_the_width_of_the_terminal() -> None:
+    narrow = CliRunner().invoke(app, ["pay", "--help"], terminal_width=80, env={"COLUMNS": "80"}).output
+    about = narrow.partition("When no answer comes")[2].partition("╭")[0]
+
+    assert [line for line in about.splitlines()[:-2] if 0 < len(line.strip()) < 50] == []
+
+
 def test_help_is_quick_because_commands_import_what_they_need_when_they_run() -> None:
     program = "import sys, sluice.cli.application; print(*sorted(sys.modules), sep='\\n')"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
