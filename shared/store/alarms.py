@@ -67,7 +67,7 @@ _ADVICE = {
     AlarmKind.CLOSING_OVERDUE: "A closing of ours should have ended by now: see why its confirmation does not arrive.",
     AlarmKind.FRAUD_SEEN: "A peer claimed less than he has signed. The proof is on its way; stop dealing with him.",
     AlarmKind.TRIGGER_FAILING: "A unit for a channel fails again and again: the log has what the hub or agent says.",
-    AlarmKind.CHANNEL_CONTRADICTS_LEDGER: "The ledger says what cannot follow from the database: run `sluice doctor`.",
+    AlarmKind.CHANNEL_CONTRADICTS_LEDGER: "The ledger does not say what our records say: compare with an explorer.",
     AlarmKind.WALLET_LOW: "Send bytes to the wallet's address: its channels could not be settled with what is left.",
     AlarmKind.FEE_HIGH: "The network asks for more than the fee limit: units that can wait are waiting.",
     AlarmKind.HUB_AWAY: "No hub can be reached, closings of peers go unseen: add hubs to SLUICE_HUB_URL.",
@@ -75,10 +75,10 @@ _ADVICE = {
     AlarmKind.HUB_UPGRADE_REQUIRED: "The hub does not speak with this release any more: upgrade.",
     AlarmKind.HISTORY_TOO_LARGE: "An address has more units than a hub tells at once: use a hub with higher limits.",
     AlarmKind.ORDER_PROVIDERS_DIFFER: "The network has voted for order providers that are not pinned: look at both.",
-    AlarmKind.CLOCK_DIFFERS: "This machine's clock differs from the ledger's by minutes: set it.",
+    AlarmKind.CLOCK_DIFFERS: "This machine's clock differs from the ledger's: set it, and keep it set (NTP).",
     AlarmKind.EXPOSURE_NEAR_LIMIT: "What peers could steal through agent 1.1 nears its limit: channels are swept.",
     AlarmKind.EXPOSURE_LIMIT: "The limit of what is at risk is reached: payments of agent 1.1 channels are refused.",
-    AlarmKind.RESTORED_DATABASE: "The database is older than what was signed: `sluice doctor` says what to do.",
+    AlarmKind.RESTORED_DATABASE: "The database is older than what was signed: see `records` in `sluice doctor`.",
     AlarmKind.AGENT_CROWDED: "A channel's agent was sent so many coins that it may fail to pay out: decision 0016, W4.",
 }
 
