@@ -140,8 +140,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         is_number = all(isinstance(row[number], int) for row in rows)
-        # An address must survive copy and paste: columns are never cut or wrapped, long lines may be.
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="ignore")
+        # An address must survive copy and paste: columns are never cut or wrapped, long lines may be. Rich does not
+        # justify what may overflow by being ignored; here nothing is long enough to be folded.
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="fold")
     for row in rows:
         table.add_row(*(f"{cell:_}".replace("_", GAP) if isinstance(cell, int) else shown(cell) for cell in row))
     # Wider than any table: the terminal wraps what does not fit, and nothing is lost.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -60,10 +61,15 @@ def worker() -> None:
     settings = read_settings()
     _ = settings.database_dsn
     os.environ.update(environment(settings))
+    from celery.exceptions import SecurityWarning
+
     from worker.app import celery_app
 
+    # Its reason is that messages may hold code. Ours are JSON, and say no more than the number of a row.
+    warnings.simplefilter("ignore", SecurityWarning)
     words = ["--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", settings.log_level.upper()]
-    celery_app.worker_main(["worker", *words])
+    # Quiet about itself: a banner is no line of a log.
+    celery_app.worker_main(["--quiet", "worker", *words])
 
 
 def migrate(

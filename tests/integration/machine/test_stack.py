@@ -75,6 +75,11 @@ async def test_a_stack_is_ready_when_entered_and_gone_when_left(settings: Settin
     wait_for_end(children)
     with HomeLock(settings.home):
         assert attached(settings).database_url is None
+    told = (settings.home / "logs" / "worker.log").read_text(encoding="utf-8").splitlines()
+    assert [line for line in told if not re.match(r"\d{4}-\d\d-\d\dT\S+ \[info ", line)] == [
+        "",
+        "worker: Warm shutdown (MainProcess)",  # Celery's word for SIGTERM
+    ]
 
 
 @pytest.mark.slow

@@ -224,6 +224,16 @@ def test_tables_never_cut_an_address(capsys: pytest.CaptureFixture[str], monkeyp
     assert "A" * 32 in capsys.readouterr().out
 
 
+def test_numbers_in_tables_are_flush_right(capsys: pytest.CaptureFixture[str]) -> None:
+    common.print_table(["amount", "asset"], [(1_000_000, "base"), (5, "base")], empty="none")
+
+    assert [line.rstrip() for line in capsys.readouterr().out.replace(common.GAP, " ").splitlines()] == [
+        "   amount  asset",
+        "1 000 000  base",
+        "        5  base",
+    ]
+
+
 def test_output_that_nobody_reads_any_more_is_no_failure_to_shout_about(tmp_path: Path) -> None:
     program = "from sluice.cli import main; main()"
     words = [sys.executable, "-c", program, "--help"]
