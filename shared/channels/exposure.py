@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared.channels.errors import ExposureError
-from shared.channels.model import Channel, ExposureLimits, Status
+from shared.channels.model import MAX_AMOUNT, Channel, ExposureLimits, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,14 @@ if TYPE_CHECKING:
 REPAIRED_VERSIONS = frozenset({"1.2"})
 """Versions of the agent that only let the injured party prove a fraud. Any other one can be robbed."""
 
+BASE = "base"
 ANY_ASSET = "*"
+NEVER = MAX_AMOUNT + 1
+"""As `sweep_above`: channels are not closed for what is at risk in them, their packages are only refused.
+
+So it is for assets that nobody listed. Anybody can make an asset that is worth nothing, and a closing costs bytes, of
+which the peer gets more than half: who pays us enough of it could have us close his channels until no bytes are left.
+"""
 NOTHING = ExposureLimits(max_by_channel=0, sweep_above=0, max_own_deposit=0, max_total=0)
 """The limits of an asset about which nothing was decided: nothing is put at risk in it."""
 
@@ -46,7 +53,10 @@ class ExposureRules:
 
     def of(self, asset: str) -> ExposureLimits:
         """Return the limits of an asset."""
-        return self.by_asset.get(asset) or self.by_asset.get(ANY_ASSET, NOTHING)
+        if asset in self.by_asset:
+            return self.by_asset[asset]
+        limits = self.by_asset.get(ANY_ASSET, NOTHING)
+        return limits if asset == BASE or limits == NOTHING else replace(limits, sweep_above=NEVER)
 
 
 # -------------------------------------------------------------------------------------------------------- one channel
@@ -194,7 +204,7 @@ def channels_to_sweep(found: AssetAtRisk, limits: ExposureLimits, *, is_near_lim
     """Return the channels to close now: the ripe ones, and while the total is near its limit the greatest."""
     wanted = {channel.aa_address: channel.at_risk for channel in found.ripe}
     left = found.total - found.settling - sum(wanted.values())
-    for channel in found.closable if is_near_limit else ():
+    for channel in found.closable if is_near_limit and limits.sweep_above != NEVER else ():
         if left * 5 <= limits.max_total * 3:
             break
         if channel.aa_address not in wanted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.channels.exposure import ANY_ASSET, MAX_CHANNELS_LISTED, REPAIRED_VERSIONS, AssetAtRisk, ChannelAtRisk
+from shared.channels.exposure import BASE, MAX_CHANNELS_LISTED, REPAIRED_VERSIONS, AssetAtRisk, ChannelAtRisk
 from shared.store import commands
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 PAGE = 10_000
 SWEEP = "sweep"
 """Kind of a command: close the channel's period `params.period`, and go on with the channel afterwards."""
+
+_UNLISTED = ""
+"""No asset's name."""
 
 MAX_ATTEMPTS = 64
 _LONGEST_PAUSE_S = 3600
@@ -72,7 +75,7 @@ class Page:
 
 async def measure(conn: Connection, rules: ExposureRules, after: str = "", *, limit: int = PAGE) -> Page:
     """Measure what is at risk in the channels whose addresses follow `after`, at most `limit` of them."""
-    listed = list(rules.by_asset)
+    listed = sorted({BASE, *rules.by_asset})
     rows = await conn.fetch(
         _MEASURE,
         after,
@@ -80,7 +83,7 @@ async def measure(conn: Connection, rules: ExposureRules, after: str = "", *, li
         list(REPAIRED_VERSIONS),
         listed,
         [rules.of(asset).sweep_above for asset in listed],
-        rules.of(ANY_ASSET).sweep_above,
+        rules.of(_UNLISTED).sweep_above,
         MAX_CHANNELS_LISTED,
     )
     return Page(rows[0]["last"], {row["asset"]: _found(row) for row in rows if row["asset"] is not None})

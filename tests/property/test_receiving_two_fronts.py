@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.bus import Bus
-from shared.channels.exposure import ANY_ASSET, ExposureRules, at_risk, is_ripe
+from shared.channels.exposure import ExposureRules, at_risk, is_ripe
 from shared.channels.model import ExposureLimits, UnconfirmedLimits
 from shared.obyte.networks import DEVNET
 from shared.receiving.acceptance import AcceptanceRules, Acceptor
@@ -87,14 +87,13 @@ class World:
         self.url = url
         self.runner = asyncio.Runner()
         self.limits: dict[str, UnconfirmedLimits] = {}
+        self.exposure: dict[str, ExposureLimits] = {}
         self.runner.run(self._start())
 
     async def _start(self) -> None:
         self.worker = Worker(await Database.connect(self.url, role=Role.WORKER))
         await self.worker.initialise()
-        rules = AcceptanceRules(
-            self.limits, ExposureRules({ANY_ASSET: EXPOSURE}), watcher_max_silence_s=3600, batch_max=5
-        )
+        rules = AcceptanceRules(self.limits, ExposureRules(self.exposure), watcher_max_silence_s=3600, batch_max=5)
         self.databases = [await Database.connect(self.url, role=Role.FRONT) for _ in range(2)]
         self.fronts = [Acceptor(database, rules, Bus(None)) for database in self.databases]
 
@@ -111,7 +110,7 @@ class World:
     async def example(self, script: list[list[Send]]) -> None:
         number = next(_examples)
         asset = base64.b64encode(number.to_bytes(32)).decode()
-        self.limits[asset] = LIMITS
+        self.limits[asset], self.exposure[asset] = LIMITS, EXPOSURE
         peers = [Peer(Payer(payer_key(number * CHANNELS + index), asset=asset)) for index in range(CHANNELS)]
         for peer in peers:
             await self.worker.open(peer.payer, deposit=DEPOSIT)

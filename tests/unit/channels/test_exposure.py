@@ -111,6 +111,14 @@ def test_the_limits_of_any_asset_hold_for_those_that_are_not_listed() -> None:
     assert (rules.of("base"), rules.of("x")) == (LIMITS, NOTHING)
 
 
+def test_nobody_can_have_channels_closed_by_an_asset_of_his_own() -> None:
+    rules = ExposureRules({"*": LIMITS})
+    assert is_ripe(open_channel(spent_by_peer=LIMITS.sweep_above), rules.of("base"))
+    assert not is_ripe(open_channel(spent_by_peer=LIMITS.max_by_channel), rules.of("x"))
+    assert channels_to_sweep(found(10_000, 1_000, 1_000), rules.of("x"), is_near_limit=True) == []
+    assert rules.of("x").max_by_channel == LIMITS.max_by_channel
+
+
 def test_a_payer_is_told_what_he_can_do() -> None:
     assert "pay at most 900, or close the channel" in refusal(open_channel(spent_by_peer=100), 1_050, 950, limited())
     assert "pay again in the next period" in refusal(open_channel(spent_by_peer=600), 1_050, 450, limited())
