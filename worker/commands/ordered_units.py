@@ -72,11 +72,6 @@ class OrderedUnits:
         self._pace = pace
         self._attempts: dict[int, _Attempts] = {}
 
-    async def made(self, command: Command) -> str | None:
-        """Return the command's unit if the hub has it, None if it is not known to. Raises RefusedError `bounced`."""
-        unit, _ = await self._fate(command)
-        return unit
-
     async def follow(self, command: Command, order: UnitOrder) -> str | None:
         """Do the next step to the unit; return its hash when the hub has it, None while it is not known to.
 
