@@ -244,7 +244,7 @@ class Settlement:
             messages=(data_message(trigger_data(trigger)),),
             is_wanted=is_wanted,
             urgency=Urgency.DEFENCE if is_defence else Urgency.SETTLING,
-            at_stake=loss(channel) if channel.asset == BASE else 0,
+            at_stake=loss(channel) if channel.asset == BASE else None,
         )
 
     def _attempts_for(self, purpose: Purpose) -> _Attempts:

@@ -81,7 +81,7 @@ def situations(draw: st.DrawFn) -> Situation:
         is_wanted=always,
         policy=draw(st.sampled_from(["none", "own", "all"])),
         urgency=draw(st.sampled_from(Urgency)),
-        at_stake=draw(st.sampled_from([0, 5_000, 10**6])),
+        at_stake=draw(st.sampled_from([None, 0, 5_000, 10**6])),
         sends_all=sends_all,
     )
     return Situation(
@@ -158,7 +158,8 @@ def test_no_unit_costs_more_than_it_may_and_routine_leaves_the_reserve(given_to:
         spending.max_fee_ratio * (joint.fees.headers + joint.fees.payload),
         10**18 if spending.max_fee is None else spending.max_fee,
     )
-    granted = (order.at_stake or spending.reserve) // DEFENCE_SHARE if order.urgency is Urgency.DEFENCE else 0
+    stake = spending.reserve if order.at_stake is None else order.at_stake
+    granted = stake // DEFENCE_SHARE if order.urgency is Urgency.DEFENCE else 0
     assert joint.fees.oversize + joint.fees.tps <= max(usual, granted)
     given_to.coins.apply(joint.unit, is_stable=False)
     left = sum(coin.amount for coin in given_to.coins.spendable(BASE, "own"))

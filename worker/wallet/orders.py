@@ -55,8 +55,8 @@ class UnitOrder:
     policy: Policy = "own"
     """Which unconfirmed coins it may spend. Those of others are only spent when ours are not enough."""
     urgency: Urgency = Urgency.ROUTINE
-    at_stake: int = 0
-    """Bytes that are lost if the unit does not arrive in time; 0 when that cannot be told in bytes."""
+    at_stake: int | None = None
+    """Bytes that are lost if the unit does not arrive in time; None when that cannot be told in bytes."""
     on_journaled: Callable[[Connection, str], Awaitable[None]] | None = field(default=None, repr=False)
     """Called with the unit's hash in the transaction that journals it, to record what it stands for."""
     sends_all: bool = False

@@ -47,12 +47,12 @@ class Spending:
         return replace(self.usual_fee_limit, granted=defence_fee(order.at_stake, self.reserve))
 
 
-def defence_fee(at_stake: int, reserve: int) -> int:
+def defence_fee(at_stake: int | None, reserve: int) -> int:
     """Bytes that a defence may pay in fees whatever the limits say.
 
     The reserve stands for a stake that is not told in bytes: it was set aside for this.
     """
-    return (at_stake or reserve) // DEFENCE_SHARE
+    return (reserve if at_stake is None else at_stake) // DEFENCE_SHARE
 
 
 def policies(order: UnitOrder) -> tuple[Policy, ...]:

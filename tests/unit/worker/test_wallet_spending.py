@@ -12,7 +12,7 @@ ROUTINE, SETTLING, DEFENCE = Urgency
 COMMISSIONS = 700
 
 
-def order(urgency: Urgency, at_stake: int = 0, **more: object) -> UnitOrder:
+def order(urgency: Urgency, at_stake: int | None = None, **more: object) -> UnitOrder:
     async def is_wanted(_: object) -> bool:
         return True
 
@@ -62,12 +62,16 @@ def test_the_fee_limit_is_the_lower_of_ratio_and_amount(urgency: Urgency, at_sta
         (10**7, 5 * 10**6),
         (140_002, 70_001),
         (100_000, 70_000),  # half of it is below what any unit may pay
-        (0, 200_000),  # the stake is not known in bytes: half of the reserve
+        (None, 200_000),  # the stake is not known in bytes: half of the reserve
     ],
 )
-def test_a_defence_may_pay_up_to_half_of_what_is_at_stake(at_stake: int, highest: int) -> None:
+def test_a_defence_may_pay_up_to_half_of_what_is_at_stake(at_stake: int | None, highest: int) -> None:
     assert highest_fee(Spending(reserve=400_000), order(DEFENCE, at_stake)) == highest
     assert highest_fee(Spending(reserve=400_000, max_fee=1), order(DEFENCE, at_stake)) == defence_fee(at_stake, 400_000)
+
+
+def test_a_defence_that_saves_nothing_pays_no_more_than_any_unit() -> None:
+    assert highest_fee(Spending(reserve=400_000, max_fee=5_000), order(DEFENCE, 0)) == 5_000
 
 
 def test_oversize_and_tps_fee_count_together() -> None:
