@@ -166,8 +166,10 @@ class Settlement:
         """Send what the channel needs now; `seen` is the channel without its claim. Returns whether it was tried."""
         if seen.status is Status.CLOSING_BY_ME:
             await self._ask_ledger_time(seen)
-            if self._wanted(seen) is None:
-                return False
+        # Without its claim no proof can be made of it; what else nothing has to be sent for is not even locked: peers
+        # can make thousands of closings that are left to them.
+        if self._wanted(seen) is None and not is_dishonest(seen):
+            return False
         async with self._guard.transaction() as conn:
             channel = await channels.lock_one(conn, seen.aa_address)
         trigger = None if channel is None else self._wanted(channel)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import worker.settlement
 from shared.channels.model import Channel, Status
-from shared.store import alarms
+from shared.store import alarms, channels
 from shared.store.alarms import AlarmKind
 from tests.integration.worker.support import eventually
 from worker.closing_watch import ClosingLimits
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.integration.worker.support import Peer, World
 
 
@@ -62,3 +66,24 @@ async def test_a_closing_that_gives_us_nothing_is_left_to_the_peer_who_ends_it(w
         await world.until(peer, is_closed, "closed")
     assert (await world.events(peer))[-1].kind == "closed"
     assert await world.journal(peer) == []
+
+
+async def test_closings_that_are_left_to_the_peer_cost_settlement_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of them are cheap to make, and a fraud must not wait behind them."""
+    locked: list[str] = []
+
+    async def lock_one(conn: Any, aa_address: str) -> Channel | None:
+        locked.append(aa_address)
+        return await channels.lock_one(conn, aa_address)
+
+    seen_by_settlement = SimpleNamespace(to_watch=channels.to_watch, find=channels.find, lock_one=lock_one)
+    monkeypatch.setattr(worker.settlement, "channels", seen_by_settlement)
+    async with world.running(closing=ClosingLimits(confirm_from=2_000)):
+        peer = await world.peer()
+        await world.open(peer)
+        peer.close(admits=0)
+        await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_PEER, "closing")
+        await world.done("publish_agent", version="0.9")  # some rounds later
+    assert locked == []
