@@ -31,9 +31,14 @@ MAX_PEER_CHARACTERS = 1_000
 MAX_SALT_CHARACTERS = 50
 MAX_TIMEOUT_S = 2**31 - 1
 
+ASSET = r"^(base|[A-Za-z0-9+/]{43}=)$"
+ADDRESS = r"^[A-Z2-7]{32}$"
+
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
-Asset = Annotated[str, Field(pattern=r"^(base|[A-Za-z0-9+/]{43}=)$")]
-Address = Annotated[str, Field(pattern=r"^[A-Z2-7]{32}$")]
+Asset = Annotated[str, Field(pattern=ASSET)]
+Address = Annotated[str, Field(pattern=ADDRESS)]
+
+_IN_WORDS = {ASSET: 'must be "base" or the 44 characters of an asset', ADDRESS: "must be an address, 32 characters"}
 
 
 class OrderError(Exception):
@@ -172,5 +177,6 @@ def read_order(order: type[OrderT], params: Mapping[str, Any]) -> OrderT:
 
 def _fault(fault: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in fault["loc"])
-    what = str(fault["msg"]).removeprefix("Value error, ")
+    told = str(fault["msg"]).removeprefix("Value error, ")
+    what = _IN_WORDS.get(fault.get("ctx", {}).get("pattern", ""), told)
     return f"{where}: {what[0].lower()}{what[1:]}" if where else what

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.asking import Key, Timeout, Wait, ask_worker
+from sluice.cli.asking import Key, OrderFailedError, Timeout, Wait, ask_worker
 from sluice.cli.common import (
     AsJson,
     CommandError,
@@ -185,7 +185,13 @@ async def _publish_agent(version: str, wait_s: float) -> dict[str, Any]:
     from shared.orders import PublishAgent
     from shared.store import journal
 
-    told = await ask_worker(PublishAgent, {"version": version}, wait_s=wait_s)
+    try:
+        told = await ask_worker(PublishAgent, {"version": version}, wait_s=wait_s)
+    except OrderFailedError as error:
+        if not str(error).startswith("already_published: "):
+            raise
+        # What was asked for is so: scripts may ask on every start.
+        return {"state": "already_published", "reason": str(error).partition(": ")[2]}
     if "unit" in told:
         async with open_database(read_settings()) as database, database.connection() as conn:
             entry = await journal.get(conn, told["unit"])

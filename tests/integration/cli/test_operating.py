@@ -237,7 +237,10 @@ async def test_doctor_explains_a_restored_database_until_it_is_trusted(
         "1 channel is trusted again.\n"
     )
     assert (await findings(settings))["records"][:2] == (Verdict.OK, "never restored")
-    assert (await asyncio.to_thread(sluice, "wallet", "trust-database", "--yes")).exit_code == 1
+    again = await asyncio.to_thread(sluice, "wallet", "trust-database")
+    assert again.exit_code == 1
+    assert "nothing is doubted" in again.stderr
+    assert "Go on?" not in again.output
 
 
 async def test_doctor_tells_every_alarm_that_stands_with_what_to_do(tmp_path: Path, database_url: str) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from typer.testing import CliRunner
 
+from shared.obyte.agents.base import CHANNELS_BASE_AA
 from shared.obyte.keys import KeyPair, device_key, payment_key
 from shared.settings import load_settings
 from sluice.cli.application import app
@@ -100,13 +101,23 @@ async def test_an_agent_of_ours_is_published(world: World) -> None:
         assert "unknown_agent_version" in await sluice("wallet", "publish-agent", "--version", "9.9")
 
 
+async def test_an_agent_that_is_there_already_is_no_failure(world: World) -> None:
+    async with world.running() as runtime:
+        await wallet_of(world, runtime)
+        async with world.database.transaction() as conn:
+            await conn.execute("UPDATE instance SET agent_versions = '{1.1,1.2}'")
+        told = await sluice("wallet", "publish-agent", "--json")
+    assert told["state"] == "already_published"
+    assert CHANNELS_BASE_AA["1.2"] in told["reason"]
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
         ([PAYEE], "say how much"),
         ([PAYEE, "5", "--all"], "say how much"),
         ([PAYEE[:-1] + "A", "5"], "is no address"),
-        ([PAYEE, "5", "--asset", "gold"], "asset"),
+        ([PAYEE, "5", "--asset", "gold"], 'asset: must be "base" or the 44 characters of an asset'),
         ([PAYEE, str(10**16)], "amount"),
     ],
 )
