@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -45,12 +46,17 @@ async def close_as_payer(aa_address: str, wait_s: float) -> dict[str, Any]:
 
 
 def public_fields(channel: Channel) -> dict[str, Any]:
-    """Return a channel's state without the claim, which is a bearer secret, and with what its peer could take."""
+    """Return a channel's state without the claim, which is a bearer secret.
+
+    Added is what its peer could take, and from when on the one who closes it can end it alone.
+    """
     from shared.channels.exposure import at_risk
 
     fields = dataclasses.asdict(channel)
     del fields["claim"]
-    return {**fields, "status": channel.status.value, "at_risk": at_risk(channel)}
+    started_s = channel.close_started_at_s
+    ends_at = None if started_s is None else datetime.fromtimestamp(started_s + channel.timeout_s, UTC)
+    return {**fields, "status": channel.status.value, "at_risk": at_risk(channel), "timeout_ends_at": ends_at}
 
 
 async def _catch_up(payer: Payer) -> None:

@@ -151,6 +151,16 @@ def test_channels_are_shown_without_the_claim() -> None:
         assert "secret" not in output
 
 
+@pytest.mark.usefixtures("_payments")
+def test_a_closing_is_shown_with_the_time_when_it_can_be_ended(database_url: str) -> None:
+    before = json.loads(sluice("channels", "show", CHANNEL, "--json").stdout)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE channels SET status = 'closing_initiated_by_me', close_started_at_s = 1800000000")
+
+    assert before["timeout_ends_at"] is None
+    assert "timeout_ends_at        2027-01-15 08:16:40Z\n" in sluice("channels", "show", CHANNEL).stdout
+
+
 def test_migrating_an_empty_database_and_again(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE migrated_by_cli")
