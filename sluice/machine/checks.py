@@ -146,7 +146,7 @@ async def _exposure(conn: Connection, settings: Settings) -> AsyncIterator[Findi
     for asset, found in (await assets.exposures(conn, rules.by_asset)).items():
         limits = rules.of(asset)
         age = "not measured yet" if found.age_s is None else f"{found.age_s:.0f} s ago"
-        said = f"{asset}: {found.at_risk} of at most {limits.max_total} at risk, {age}"
+        said = f"{asset}: {_grouped(found.at_risk)} of at most {_grouped(limits.max_total)} at risk, {age}"
         if found.is_stopped:
             advice = "wait for closings to settle, or raise max_total in SLUICE_EXPOSURE_LIMITS"
             yield Finding("at risk", Verdict.FAIL, f"{said}: fronts refuse payments of agent 1.1", advice)
@@ -250,6 +250,10 @@ def _embedded(check: str, program: Callable[[], Path]) -> Finding:
 def _missing(settings: Settings) -> Verdict:
     # On devnet `sluice up` makes what is missing; elsewhere nobody does.
     return Verdict.WARN if settings.runs_devnet else Verdict.FAIL
+
+
+def _grouped(amount: int) -> str:
+    return f"{amount:_}".replace("_", " ")
 
 
 def _text(error: BaseException) -> str:
