@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from front import problems
 from front.authentication import ApiKeys
-from front.doors import docs, health, packages, peer
+from front.doors import docs, health, kept_answers, packages, peer, terms
 from shared.bus import Bus
 from shared.receiving.receiver import Receiver
 from shared.settings import Settings, load_settings
@@ -64,6 +64,8 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     problems.install(app)
     app.add_route(peer.PATH, peer.post, methods=["POST"], include_in_schema=False)
     app.include_router(packages.router)
+    app.include_router(kept_answers.router)
+    app.include_router(terms.router)
     app.include_router(health.router)
     docs.install(app)
     _describe(app, peer.PATH, peer.DESCRIPTION)

@@ -1,6 +1,7 @@
 """`POST /v1/packages/verify`: external communication, where the application itself got the package from its payer."""
 
-from typing import Annotated, Any
+import json
+from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -9,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from front.bodies import read_json
 from front.problems import NO_STORE, Problem
+from shared.channels.model import is_amount
 from shared.receiving.errors import (
     ChannelRefused,
     NotInitializedError,
@@ -17,9 +19,14 @@ from shared.receiving.errors import (
     UnavailableError,
 )
 from shared.receiving.outcomes import Refusal
+from shared.receiving.prices import Price
 from shared.store.api_keys import Scope
+from shared.strict_json import JsonValue
 
 router = APIRouter(prefix="/v1/packages", tags=["packages"])
+
+_BESIDE = frozenset({"message", "price"})
+"""Members of the body that are no part of the package."""
 
 _bearer = HTTPBearer(auto_error=False, description="An API key with the scope `receive`")
 
@@ -37,6 +44,16 @@ _DESCRIPTION: dict[str, Any] = {
                         "signed_message": {"type": "object"},
                         "authors": {"type": "array", "minItems": 1, "maxItems": 1},
                         "message": {"description": "Any JSON; kept with the payment, not signed"},
+                        "price": {
+                            "type": "object",
+                            "description": "Refuse, and credit nothing, when the package pays less or another asset",
+                            "required": ["asset", "amount"],
+                            "additionalProperties": False,
+                            "properties": {
+                                "asset": {"type": "string"},
+                                "amount": {"type": "integer", "minimum": 1},
+                            },
+                        },
                     },
                 }
             }
@@ -53,6 +70,8 @@ _RECEIPT: dict[str, Any] = {
         "period": {"type": "integer"},
         "amount_spent": {"type": "integer"},
         "duplicate": {"type": "boolean", "description": "The package was credited before; this is its first receipt"},
+        "message": {"description": "Only with a price: what came with the package when it was credited, or null"},
+        "answer": {"description": "Only with a price: the answer that is kept with the payment, or null"},
     },
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -74,9 +93,10 @@ async def verify(request: Request, _key: Annotated[HTTPAuthorizationCredentials 
     body = await read_json(request)
     if not isinstance(body, dict):
         raise Problem(400, "not_an_object", "the body should be a JSON object")
-    package = {name: member for name, member in body.items() if name != "message"}
+    price = _price(body["price"]) if "price" in body else None
+    package = {name: member for name, member in body.items() if name not in _BESIDE}
     try:
-        outcome = await request.app.state.receiver.receive(package, body.get("message"))
+        outcome = await request.app.state.receiver.receive(package, body.get("message"), price=price)
     except UnavailableError:
         raise
     except NotInitializedError as error:
@@ -88,4 +108,18 @@ async def verify(request: Request, _key: Annotated[HTTPAuthorizationCredentials 
     if isinstance(outcome, Refusal):
         members = {} if outcome.channel is None else {"channel": outcome.channel.as_json()}
         raise Problem(409, outcome.code, outcome.text, members=members)
-    return JSONResponse(outcome.as_json(), headers=NO_STORE)
+    kept = {} if price is None else {"message": _decoded(outcome.message), "answer": _decoded(outcome.response)}
+    return JSONResponse(outcome.as_json() | kept, headers=NO_STORE)
+
+
+def _price(value: JsonValue) -> Price:
+    if not isinstance(value, dict) or value.keys() != {"asset", "amount"}:
+        raise Problem(422, "invalid_price", "price should be an object of asset and amount")
+    asset, amount = value["asset"], value["amount"]
+    if not isinstance(asset, str) or not is_amount(amount):
+        raise Problem(422, "invalid_price", "price should be an asset and a positive amount")
+    return Price(asset, cast("int", amount))
+
+
+def _decoded(text: str | None) -> JsonValue:
+    return None if text is None else cast("JsonValue", json.loads(text))

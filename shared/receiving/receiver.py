@@ -16,7 +16,9 @@ from shared.receiving.channel_parameters import ChannelParameters, address_of, r
 from shared.receiving.errors import NotReadyError, PackageRefused, ReceivingError, database_errors
 from shared.receiving.opening import OpeningLimits, Openings
 from shared.receiving.outcomes import Receipt, Refusal
+from shared.receiving.prices import Price, misses
 from shared.receiving.readiness import check_ready
+from shared.receiving.terms import ReceiverTerms
 from shared.receiving.verification import SignedPayment, verify_payment_package
 from shared.receiving.waiting import ChannelWaits
 from shared.store import assets, channels, instance, peer_units
@@ -57,7 +59,9 @@ class Receiver:
         self._network = network_named(settings.network)
         self._rules = AcceptanceRules.of(settings)
         self._funding_wait_s = settings.funding_wait_s
-        self._openings = Openings(database, self._network, OpeningLimits.of(settings), bus)
+        self._public_url = str(settings.public_url)
+        self._opening_limits = OpeningLimits.of(settings)
+        self._openings = Openings(database, self._network, self._opening_limits, bus)
         self._acceptor = Acceptor(database, self._rules, bus)
         self._answers = Answers(database, on_payment)
         self._waits = ChannelWaits(bus)
@@ -114,18 +118,46 @@ class Receiver:
             return outcome
         return Paid(outcome, await self._answers.answer(outcome, payment.payer_address))
 
-    async def receive(self, package: JsonValue, message: JsonValue = None) -> Receipt | Refusal:
+    async def receive(
+        self, package: JsonValue, message: JsonValue = None, *, price: Price | None = None
+    ) -> Receipt | Refusal:
         """Take a payment whose answer somebody else gives.
 
-        A package that brings its channel's parameters waits for the funding that the watcher has not seen yet.
-        Raises PackageRefused, ChannelRefused, NotInitializedError or UnavailableError.
+        A package that brings its channel's parameters waits for the funding that the watcher has not seen yet. With a
+        `price`, one that pays less or in another asset is refused (`payment_too_small`, `wrong_asset`) before anything
+        is credited. Raises PackageRefused, ChannelRefused, NotInitializedError or UnavailableError.
         """
-        _, outcome = await self._receive(package, message)
+        _, outcome = await self._receive(package, message, price)
         return outcome
 
-    async def _receive(self, package: JsonValue, message: JsonValue) -> tuple[SignedPayment, Receipt | Refusal]:
+    async def terms(self) -> ReceiverTerms:
+        """Return on which terms peers may open channels. Raises NotInitializedError or UnavailableError."""
+        own_address = await self._openings.own_address()
+        with database_errors():
+            async with self._database.connection() as conn:
+                here = await instance.read(conn)
+        published = () if here is None else here.agent_versions
+        limits = self._opening_limits
+        return ReceiverTerms(
+            network=self._network.name,
+            receiver=own_address,
+            url=self._public_url,
+            agent_versions=tuple(version for version in limits.agent_versions if version in published),
+            min_timeout_s=limits.min_timeout_s,
+            max_timeout_s=limits.max_timeout_s,
+        )
+
+    async def _receive(
+        self, package: JsonValue, message: JsonValue, price: Price | None = None
+    ) -> tuple[SignedPayment, Receipt | Refusal]:
         payment = verify_payment_package(package, self._network)
         text = _message_text(message)
+        if price is not None:
+            with database_errors():
+                async with self._database.connection() as conn:
+                    refusal = await misses(conn, payment, price)
+            if refusal is not None:
+                return payment, refusal
         if payment.channel_parameters is None:
             return payment, await self._acceptor.submit(payment, text)
         return payment, await self._receive_introduced(payment, payment.channel_parameters, text)

@@ -100,7 +100,14 @@ async def test_an_unexpected_failure_tells_nothing_but_that(
 
 async def test_the_description_lists_every_door(front: Front) -> None:
     document = (await front.http.get("/openapi.json")).json()
-    assert set(document["paths"]) == {"/post", "/v1/packages/verify", "/healthz", "/readyz"}
+    assert set(document["paths"]) == {
+        "/post",
+        "/v1/packages/verify",
+        "/v1/payments/{payment_id}/answer",
+        "/v1/terms",
+        "/healthz",
+        "/readyz",
+    }
     assert (await front.http.get("/docs")).status_code == 200
 
 
