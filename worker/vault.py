@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared.agent.packages import PaymentSigner
 from shared.bus import CHANNEL_CHANGED
+from shared.channels.exposure import ANY_ASSET, BASE
 from shared.obyte.agents import AGENT_VERSIONS
 from shared.obyte.hub_client import HubClient
 from shared.store import instance
@@ -126,7 +127,14 @@ class Vault:
         )
         now_s = self._session.now_s
         self.wallet = Wallet(
-            guard, self._session, given.key, given.network, now_s, self.alarms, spending=given.spending
+            guard,
+            self._session,
+            given.key,
+            given.network,
+            now_s,
+            self.alarms,
+            spending=given.spending,
+            assets=sorted(given.exposure.by_asset.keys() - {BASE, ANY_ASSET}),
         )
         self._cross_checks = CrossChecks(guard, self.alarms, given.monotonic, pace.cross_checks)
         self._agents = AgentVersions(guard, self._session, given.agent_versions, look_s=pace.agents_s)

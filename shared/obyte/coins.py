@@ -37,6 +37,10 @@ class Outpoint:
     output_index: int
 
 
+_Output: TypeAlias = tuple[Outpoint, str, str, int]
+"""Where it is, address, asset, amount."""
+
+
 @dataclass(frozen=True, slots=True)
 class Coin:
     """An unspent output to `address`; `amount` in the smallest unit of `asset` ("base" or the asset's unit hash)."""
@@ -78,7 +82,7 @@ class Balance:
 class _KnownUnit:
     """What was delivered about one unit, reduced to what moves my money."""
 
-    outputs: tuple[tuple[Outpoint, str, str, int], ...] = ()
+    outputs: tuple[_Output, ...] = ()
     inputs: tuple[Outpoint, ...] = ()
     author_is_mine: bool = False
     author_is_agent: bool = False
@@ -113,7 +117,7 @@ class CoinSet:
     addresses: frozenset[str]
     _units: dict[str, _KnownUnit] = field(default_factory=dict, repr=False)
     _spenders: dict[Outpoint, set[str]] = field(default_factory=dict, repr=False)
-    _open: dict[Outpoint, tuple[Outpoint, str, str, int]] = field(default_factory=dict, repr=False)
+    _open: dict[Outpoint, _Output] = field(default_factory=dict, repr=False)
     """Outputs that no stable and good unit spends: few, however long the history is."""
 
     def apply(
@@ -186,8 +190,8 @@ class CoinSet:
 
     def coins(self, asset: str | None = None, *, without: Collection[str] = ()) -> tuple[Coin, ...]:
         """Unspent coins of one asset or of all, in the order of their outpoints; `without`: see `spendable`."""
-        found = [coin for coin in self._unspent(without) if asset is None or coin.asset == asset]
-        return tuple(sorted(found, key=lambda coin: coin.outpoint))
+        found = sorted(self._unspent(without, asset), key=lambda unspent: unspent[1][0])
+        return tuple(_coin(known, output) for known, output in found)
 
     def spent_by(self, unit_hash: str) -> tuple[Coin, ...]:
         """Return the known coins that a unit spends: a replacement must spend them too, so that only one can hold."""
@@ -200,13 +204,21 @@ class CoinSet:
 
     def assets(self) -> tuple[str, ...]:
         """Assets of which there are unspent coins."""
-        return tuple(sorted({coin.asset for coin in self._unspent()}))
+        return tuple(sorted({asset for _, (_, _, asset, _) in self._unspent()}))
 
     def balance(self, asset: str = BASE) -> Balance:
         """Sums of the unspent coins of one asset."""
-        coins = self.coins(asset)
-        stable = sum(coin.amount for coin in coins if coin.is_stable)
-        return Balance(stable, sum(coin.amount for coin in coins) - stable)
+        total = stable = 0
+        for known, (_, _, _, amount) in self._unspent(asset=asset):
+            total += amount
+            stable += amount if known.is_stable else 0
+        return Balance(stable, total - stable)
+
+    def certain(self, asset: str = BASE) -> int:
+        """Sum of the unspent coins that nobody else can take back: of stable units and of our own."""
+        return sum(
+            amount for known, (_, _, _, amount) in self._unspent(asset=asset) if known.is_stable or known.author_is_mine
+        )
 
     def spendable(
         self,
@@ -264,14 +276,17 @@ class CoinSet:
             for known in self._units.values()
         )
 
-    def _unspent(self, without: Collection[str] = ()) -> Iterator[Coin]:
+    def _unspent(self, without: Collection[str] = (), asset: str | None = None) -> Iterator[tuple[_KnownUnit, _Output]]:
+        """Yield outputs with their units; cheaply, as strangers can send any number of them."""
         for outpoint, output in self._open.items():
+            if asset is not None and output[2] != asset:
+                continue
             known = self._units[outpoint.unit]
             if known.is_bad or outpoint.unit in without:
                 continue
-            spenders = self._spenders.get(outpoint, ())
-            if all(spender in without or self._units[spender].is_bad for spender in spenders):
-                yield _coin(known, output)
+            spenders = self._spenders.get(outpoint)
+            if not spenders or all(spender in without or self._units[spender].is_bad for spender in spenders):
+                yield known, output
 
     def _open_or_shut(self, outpoint: Outpoint) -> None:
         """See whether an output of mine has been spent for good."""
@@ -307,7 +322,7 @@ class CoinSet:
         )
 
 
-def _coin(known: _KnownUnit, output: tuple[Outpoint, str, str, int]) -> Coin:
+def _coin(known: _KnownUnit, output: _Output) -> Coin:
     outpoint, address, asset, amount = output
     return Coin(
         unit=outpoint.unit,

@@ -62,9 +62,6 @@ _UNSTABLE = f"""
 _LAST_STABLE_MCI = "SELECT max(mci) FROM wallet_units WHERE is_stable"
 
 
-_CHANNEL_ASSETS = "SELECT asset FROM assets WHERE asset <> 'base' ORDER BY asset LIMIT $1"
-
-
 _HELD_IN_CHANNELS = """
     SELECT asset, sum(deposited_by_me - spent_by_me + spent_by_peer - credit)::bigint AS held
       FROM channels
@@ -76,11 +73,6 @@ _HELD_IN_CHANNELS = """
 async def held_in_channels(conn: Connection) -> dict[str, int]:
     """Return by asset what channels would pay us if all were closed now, in the asset's smallest unit."""
     return {row["asset"]: row["held"] for row in await conn.fetch(_HELD_IN_CHANNELS)}
-
-
-async def channel_assets(conn: Connection, limit: int = 50) -> list[str]:
-    """Return the assets, besides bytes, that channels of ours are in: what strangers send us is not among them."""
-    return [row["asset"] for row in await conn.fetch(_CHANNEL_ASSETS, limit)]
 
 
 async def save(

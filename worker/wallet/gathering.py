@@ -21,7 +21,8 @@ AT_ONCE = 100
 _COMMISSIONS = 1_000 + AT_ONCE * INPUT_SIZE
 """About what such a unit costs, in bytes."""
 _WORTH_IT = 10
-"""Bytes are gathered when what comes into reach is worth this many times the cost."""
+"""Bytes are gathered when what comes into reach is worth this many times the cost, and coins that are too: of small
+ones that strangers send nothing would be left."""
 _PER_CENT_OF_ASSET = 1
 """Another asset's coins are gathered when this much of it is out of reach: its worth in bytes is not known."""
 
@@ -31,7 +32,7 @@ def coins_to_gather(coins: Sequence[Coin]) -> list[Coin]:
 
     `coins`: all that the wallet has of it. There is need when one unit cannot spend a good part of them.
     """
-    worth_spending = [coin for coin in coins if coin.asset != BASE or coin.amount > INPUT_SIZE]
+    worth_spending = [coin for coin in coins if coin.asset != BASE or coin.amount > _WORTH_IT * INPUT_SIZE]
     largest_first = sorted(worth_spending, key=lambda coin: -coin.amount)
     out_of_reach = sum(coin.amount for coin in largest_first[MAX_COINS:])
     if not out_of_reach:

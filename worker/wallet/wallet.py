@@ -66,7 +66,12 @@ class Wallet:
         alarms: Alarms,
         *,
         spending: Spending | None = None,
+        assets: Iterable[str] = (),
     ) -> None:
+        """Take, besides bytes, the `assets` that are looked after: those that people are paid in.
+
+        No others: strangers open channels in, and send, whatever they have made themselves, and gathering costs bytes.
+        """
         self._guard = guard
         self._session = session
         self._key = key
@@ -74,7 +79,7 @@ class Wallet:
         self._alarms = alarms
         self._spending = spending or Spending()
         self._turns = Turns()
-        self._assets: tuple[str, ...] = (BASE,)
+        self._assets = (BASE, *assets)
         self._is_read = False
         self.coins = CoinSet(frozenset({key.address}))
         self._delivery = Delivery(guard, self.coins)
@@ -98,7 +103,6 @@ class Wallet:
                 )
             for entry in await journal.unfinished(conn):
                 self.coins.apply(entry.joint["unit"], is_stable=False)
-            self._assets = (BASE, *await wallet_units.channel_assets(conn))
 
     async def learn(self, units: Iterable[ProvenUnit]) -> None:
         """Take note of units that touch the address, all that the hub had to tell since the last time."""
@@ -196,8 +200,6 @@ class Wallet:
 
     async def tidy(self) -> None:
         """Make one coin of many where that is of use, and see whether fees have come down. Raises PostingError."""
-        async with self._guard.reading() as conn:
-            self._assets = (BASE, *await wallet_units.channel_assets(conn))
         if self._alarms.subjects(AlarmKind.FEE_HIGH):
             await self._maker.look_at_fees(self._connected())
         for asset in self._assets:
@@ -284,7 +286,7 @@ class Wallet:
             WALLET_BALANCE.labels(asset=asset, state="pending").set(balance.pending)
         if not self._is_read:
             return  # what looks empty may be full
-        spendable = sum(coin.amount for coin in self.coins.spendable(BASE, "own"))
+        spendable = self.coins.certain()
         if spendable >= self._spending.reserve:
             self._alarms.clear(AlarmKind.WALLET_LOW)
         else:

@@ -41,6 +41,11 @@ def test_dust_that_costs_more_than_it_is_worth_is_left_alone() -> None:
     assert {coin.amount for coin in gathered} == {10**6}
 
 
+def test_small_coins_of_strangers_do_not_keep_good_ones_from_being_gathered() -> None:
+    gathered = coins_to_gather(coins(*[10**6] * 130, *[100] * 2_000))
+    assert {coin.amount for coin in gathered} == {10**6}
+
+
 def test_another_asset_is_gathered_when_a_hundredth_of_it_is_out_of_reach() -> None:
     assert coins_to_gather(coins(*[10**6] * MAX_COINS, 1, asset=GOLD)) == []
     gathered = coins_to_gather(coins(*[5] * (MAX_COINS + 2), asset=GOLD))
