@@ -46,9 +46,12 @@ def share_elapsed(channel: Channel, now_s: float) -> float:
 def payout(channel: Channel) -> int:
     """Return what an honest end of the period pays us at least: deposited, and earned, less what we have spent.
 
-    Credit is not counted: it goes back to the peer.
+    Credit is not counted: it goes back to the peer. What he admits beyond old books does not.
     """
-    return max(0, channel.deposited_by_me - channel.spent_by_me + channel.spent_by_peer - channel.credit)
+    earned = channel.spent_by_peer - channel.credit
+    if channel.is_unsure and channel.claimed_by_peer is not None:
+        earned = max(earned, channel.claimed_by_peer)
+    return max(0, channel.deposited_by_me - channel.spent_by_me + earned)
 
 
 def loss(channel: Channel) -> int:

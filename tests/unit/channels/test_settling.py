@@ -47,6 +47,11 @@ def test_what_was_never_credited_is_given_back_even_if_nothing_is_ours() -> None
     assert due == Confirm(period=1, additional_from_me=5_000)
 
 
+def test_after_a_restore_a_closing_is_worth_what_the_peer_admits() -> None:
+    assert confirmed(closing_by_peer(6_000, spent_by_peer=1_000, unsure_period=1), 2_000)
+    assert not confirmed(closing_by_peer(1_999, spent_by_peer=1_000, unsure_period=1), 2_000)
+
+
 def test_a_fraud_is_proved_however_small() -> None:
     due = trigger_due(closing_by_peer(0, spent_by_peer=1), ledger_time_s=0, confirm_from=10**9)
     assert isinstance(due, FraudProof)
