@@ -11,6 +11,7 @@ all that passes between them. Amounts are in the smallest unit of the channel's 
     auto_refill    yes              deposit by itself when little is left, or no more
     pay            yes              sign a package and deliver it to the peer
     resend         yes              deliver a package again, as the same bytes
+    sign           yes              sign a package and hand it to who asked, who delivers it himself
     open           no               agree on a channel with a peer and make the first deposit
     withdraw       no               pay out of the wallet
     publish_agent  no               publish the channels agent of a version on this network
@@ -122,6 +123,18 @@ class Resend(Order):
     period: Annotated[int, Field(ge=1)]
     amount_spent: Amount
     peer: Annotated[str, Field(max_length=MAX_PEER_CHARACTERS)] | None = None
+
+
+class Sign(Order):
+    """Sign a package of `amount` and send it to nobody: `{"period", "amount", "amount_spent", "sealed_package"}`.
+
+    The amount counts as spent from then on. `sealed_package` is the package's JSON text, sealed for `seal_to`
+    (`shared.sealing`): who asked delivers it, by whatever way the peer has told him.
+    """
+
+    kind = "sign"
+    amount: Amount
+    seal_to: Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]{43}=$")]
 
 
 class Open(Order):

@@ -11,6 +11,7 @@ from worker.commands.opening import OpeningRules, OpenKind
 from worker.commands.ordered_units import OrderedUnits, UnitPace
 from worker.commands.paying import PayingPace, PayKind, ResendKind
 from worker.commands.refill_switch import AutoRefillKind
+from worker.commands.signing import SignKind
 from worker.commands.units_of_wallet import PublishAgentKind, WithdrawKind
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def all_kinds(tools: Tools) -> list[Kind[Any]]:
         OpenKind(guard, units, tools.depositing, peers, tools.opening, monotonic=monotonic),
         PayKind(guard, peers, tools.signer, monotonic=monotonic, pace=tools.pace.paying),
         ResendKind(guard, peers, monotonic=monotonic, pace=tools.pace.paying),
+        SignKind(guard, tools.signer),
         WithdrawKind(units),
         PublishAgentKind(units),
     ]

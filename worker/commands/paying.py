@@ -13,18 +13,18 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from shared.agent.packages import ChannelTerms, PaymentSigner
-from shared.channels.paying import create_payment
 from shared.logs import get_logger
 from shared.orders import OrderError, Pay, Resend
 from shared.peers.errors import PeerError, PeerRefusedError, UnansweredError
-from shared.store import channels, contacts, deposits, sent_payments
-from shared.store.sent_payments import MAX_ANSWER_BYTES, NewSentPayment, SentState
-from worker.commands.kinds import Done, Kind, Lane, RefusedError, is_peer_closing, locked
+from shared.store import channels, contacts, sent_payments
+from shared.store.sent_payments import MAX_ANSWER_BYTES, SentState
+from worker.commands.kinds import Done, Kind, Lane, RefusedError
+from worker.commands.signing import check_payable, facts, sign_payment, terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from shared.agent.packages import PaymentSigner
     from shared.store.channel_rows import StoredChannel
     from shared.store.commands import Command
     from shared.store.database import Connection
@@ -98,15 +98,13 @@ class _Payment(Kind[PaymentT]):
         except PeerRefusedError as error:
             said = {"error": error.text, "code": error.code}
             await self._settle(payment, SentState.REFUSED, said)
-            raise RefusedError("peer_refused", error.text, _facts(payment) | said) from error
+            raise RefusedError("peer_refused", error.text, facts(payment) | said) from error
         except UnansweredError as error:
             logger.warning("payment_unanswered", command=command.id, code=error.code, reason=error.text)
             if self._is_within(command, "delivery", self._pace.delivery_s):
                 return None
             await self._settle(payment, SentState.UNCERTAIN, None)
-            raise RefusedError(
-                "uncertain", f"nobody knows whether it arrived: {error.text}", _facts(payment)
-            ) from error
+            raise RefusedError("uncertain", f"nobody knows whether it arrived: {error.text}", facts(payment)) from error
         await self._settle(payment, SentState.DELIVERED, answer)
         return _delivered(payment, answer)
 
@@ -145,12 +143,7 @@ class PayKind(_Payment[Pay]):
         if len(_message_text(order) or "") > MAX_MESSAGE_BYTES:
             raise RefusedError(OrderError.code, f"message: must not have more than {MAX_MESSAGE_BYTES} bytes of JSON")
         await self._peer(conn, command, order.peer)
-        create_payment(
-            await locked(conn, command),
-            order.amount,
-            pending_deposits=await deposits.pending_amount(conn, command.aa_address or ""),
-            peer_is_closing=await is_peer_closing(conn, command.aa_address or ""),
-        )
+        await check_payable(conn, command, order.amount)
         return {}
 
     async def follow(self, command: Command, order: Pay) -> Done | None:
@@ -164,7 +157,11 @@ class PayKind(_Payment[Pay]):
             if payment is None:
                 if not await self._is_ready(command, peer):
                     return None
-                payment = await self._sign(command, order, peer.stored)
+                is_new = peer.stored.channel.aa_address in self._unknown_there
+                announce = terms_of(peer.stored) if is_new else None
+                payment = await sign_payment(
+                    self._guard, self._signer, command, order.amount, message=_message_text(order), announce=announce
+                )
             outcome = await self._deliver(command, payment, peer.way)
         except RefusedError:
             self._forget(command)
@@ -196,34 +193,6 @@ class PayKind(_Payment[Pay]):
         elif not self._is_within(command, "ready", self._pace.ready_s):
             raise RefusedError("peer_not_ready", f"the peer takes no payments yet: {reason}")
         return is_ready
-
-    async def _sign(self, command: Command, order: Pay, stored: StoredChannel) -> SentPayment:
-        """Sign the package and record it with what it adds to our spending, in one transaction."""
-        aa_address = stored.channel.aa_address
-        async with self._guard.marked() as conn:
-            channel = await locked(conn, command)
-            ordered = create_payment(
-                channel,
-                order.amount,
-                pending_deposits=await deposits.pending_amount(conn, aa_address),
-                peer_is_closing=await is_peer_closing(conn, aa_address),
-            )
-            signed = self._signer.sign(ordered, _terms(stored) if aa_address in self._unknown_there else None)
-            await channels.save_transition(conn, ordered.channel)
-            payment = await sent_payments.add(
-                conn,
-                NewSentPayment(
-                    aa_address=aa_address,
-                    period=signed.period,
-                    payment_amount=signed.payment_amount,
-                    amount_spent=signed.amount_spent,
-                    package=signed.package,
-                    message=_message_text(order),
-                ),
-                command_id=command.id,
-            )
-        logger.info("payment_signed", command=command.id, aa_address=aa_address, period=payment.period)
-        return payment
 
 
 class ResendKind(_Payment[Resend]):
@@ -267,21 +236,12 @@ def _known_outcome(payment: SentPayment) -> Done:
     if payment.state is SentState.DELIVERED:
         return _delivered(payment, said)
     if payment.state is SentState.REFUSED:
-        raise RefusedError("peer_refused", str(said.get("error", "the peer refuses it")), _facts(payment) | said)
-    raise RefusedError("uncertain", "nobody knows whether it arrived", _facts(payment))
+        raise RefusedError("peer_refused", str(said.get("error", "the peer refuses it")), facts(payment) | said)
+    raise RefusedError("uncertain", "nobody knows whether it arrived", facts(payment))
 
 
 def _delivered(payment: SentPayment, answer: Mapping[str, Any]) -> Done:
-    return Done(_facts(payment) | {"response": answer.get("response"), "receipt": answer.get("receipt")})
-
-
-def _facts(payment: SentPayment) -> dict[str, Any]:
-    return {"period": payment.period, "amount": payment.payment_amount, "amount_spent": payment.amount_spent}
-
-
-def _terms(stored: StoredChannel) -> ChannelTerms:
-    channel = stored.channel
-    return ChannelTerms(channel.own_address, channel.asset, channel.timeout_s, channel.version, stored.salt)
+    return Done(facts(payment) | {"response": answer.get("response"), "receipt": answer.get("receipt")})
 
 
 def _message_text(order: Pay) -> str | None:
