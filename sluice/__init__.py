@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         PaymentUncertainError,
         Receipt,
         SettlementSummary,
+        SignedPackage,
+        SyncPayer,
+        SyncPayerChannel,
         UnknownChannelError,
         WalletError,
     )
@@ -35,6 +38,9 @@ __all__ = [
     "PaymentUncertainError",
     "Receipt",
     "SettlementSummary",
+    "SignedPackage",
+    "SyncPayer",
+    "SyncPayerChannel",
     "UnknownChannelError",
     "WalletError",
 ]

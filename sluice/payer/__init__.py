@@ -2,11 +2,12 @@
 
 What a program uses is here and in `sluice` itself; the modules are one part of the payer each: `payer` puts them
 together, `opening`, `payments` and `settling` are the life of a channel, `book` its state, `wallet` and `posting` the
-ledger, `peers` the receivers, `store` the disk.
+ledger, `peers` the receivers, `store` the disk, `sync` the payer for programs without an event loop.
 """
 
 from __future__ import annotations
 
+from sluice.payer.channel import PayerChannel
 from sluice.payer.errors import (
     ChannelOpeningError,
     LedgerError,
@@ -16,8 +17,9 @@ from sluice.payer.errors import (
     UnknownChannelError,
     WalletError,
 )
-from sluice.payer.payer import Payer, PayerChannel, PayerOptions
-from sluice.payer.payments import Receipt
+from sluice.payer.payer import Payer, PayerOptions
+from sluice.payer.payments import Receipt, SignedPackage
+from sluice.payer.sync import SyncPayer, SyncPayerChannel
 from sluice.payer.wallet import SettlementSummary
 
 __all__ = [
@@ -31,6 +33,9 @@ __all__ = [
     "PaymentUncertainError",
     "Receipt",
     "SettlementSummary",
+    "SignedPackage",
+    "SyncPayer",
+    "SyncPayerChannel",
     "UnknownChannelError",
     "WalletError",
 ]

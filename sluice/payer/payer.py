@@ -35,9 +35,10 @@ from shared.obyte.networks import Network, network_named
 from sluice.home import HomeLock
 from sluice.payer import store as payer_store
 from sluice.payer.book import ChannelBook
+from sluice.payer.channel import PayerChannel
 from sluice.payer.errors import UnknownChannelError, WalletError
 from sluice.payer.opening import DEFAULT_TIMEOUT_S, ChannelOpener
-from sluice.payer.payments import Payment, PaymentDesk, Receipt
+from sluice.payer.payments import Payment, PaymentDesk, Receipt, SignedPackage
 from sluice.payer.peers import PeerClient, RetryPolicy, base_url_of
 from sluice.payer.posting import UnitPoster
 from sluice.payer.settling import Settler
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from shared.channels.model import Channel
     from shared.obyte.keys import KeyPair
     from shared.obyte.serialization import JsonValue
+    from shared.peers.answers import ChannelView
     from sluice.payer.store import PaymentState
 
 ENTROPY_BYTES = 16
@@ -248,6 +250,10 @@ class Payer:
         """Wait until the agent has taken the deposit (proven stable). Raises LedgerError `timeout`, `bounced`."""
         return await self._settler.wait_open(aa_address, timeout_s)
 
+    async def wait_spendable(self, aa_address: str, amount: int, timeout_s: float | None = None) -> Channel:
+        """Wait until deposits that the agent has taken cover a payment; raises LedgerError `timeout`, `bounced`."""
+        return await self._settler.wait_spendable(aa_address, amount, timeout_s)
+
     async def pay(self, target: str, amount: int, *, message: JsonValue = None, asset: str = BASE) -> Receipt:
         """Pay through a channel, given by its address or by its receiver's URL (and then by asset).
 
@@ -256,6 +262,18 @@ class Payer:
         """
         aa_address = self._channel_to(target, amount, asset) if "://" in target else target
         return await self._desk.pay(aa_address, amount, message)
+
+    async def create_package(self, aa_address: str, amount: int) -> SignedPackage:
+        """Sign a payment for the caller to bring to the peer himself; see `PaymentDesk.create_package`."""
+        return await self._desk.create_package(aa_address, amount)
+
+    async def note(self, payment_id: int, *, accepted: bool, code: str | None = None) -> None:
+        """Write down what the peer said to such a package; see `PaymentDesk.note`."""
+        await self._desk.note(payment_id, accepted=accepted, code=code)
+
+    async def resynchronise(self, aa_address: str, view: ChannelView, *, at_most: int) -> int:
+        """Give in to the peer's higher record of what we have spent; see `PaymentDesk.resynchronise`."""
+        return await self._desk.resynchronise(aa_address, view, at_most=at_most)
 
     async def resend(self, payment_id: int) -> Receipt:
         """Send the identical package of a payment again; it is credited once. Raises as `pay`."""
@@ -293,44 +311,6 @@ class Payer:
         # The open ones before those that wait for their deposit, then the first that has enough.
         usable.sort(key=lambda state: (state.status is not Status.OPEN, spendable(state) < amount))
         return usable[0].aa_address
-
-
-@dataclass(frozen=True, slots=True)
-class PayerChannel:
-    """One channel of a payer; every call goes to the payer."""
-
-    payer: Payer
-    aa_address: str
-
-    @property
-    def state(self) -> Channel:
-        """What is known of the channel now."""
-        return self.payer.state(self.aa_address)
-
-    @property
-    def url(self) -> str:
-        """The receiver's base URL."""
-        return self.payer.peer_url(self.aa_address)
-
-    async def wait_open(self, timeout_s: float | None = None) -> Channel:
-        """See `Payer.wait_open`."""
-        return await self.payer.wait_open(self.aa_address, timeout_s)
-
-    async def pay(self, amount: int, *, message: JsonValue = None) -> Receipt:
-        """See `Payer.pay`."""
-        return await self.payer.pay(self.aa_address, amount, message=message)
-
-    async def deposit(self, amount: int) -> None:
-        """See `Payer.deposit`."""
-        await self.payer.deposit(self.aa_address, amount)
-
-    async def close(self) -> None:
-        """See `Payer.close`."""
-        await self.payer.close(self.aa_address)
-
-    async def settle(self, timeout_s: float | None = None) -> SettlementSummary:
-        """See `Payer.settle`."""
-        return await self.payer.settle(self.aa_address, timeout_s)
 
 
 def _private_home(home: Path) -> HomeLock:

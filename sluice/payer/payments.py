@@ -16,7 +16,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from shared.channels.paying import create_payment
+from shared.channels.paying import create_payment, spendable
+from shared.peers.answers import PeerAnswer
 from sluice.payer import store as payer_store
 from sluice.payer.errors import PayerError, PaymentRefusedError, PaymentUncertainError, PeerUnreachableError
 from sluice.payer.signing import pay_request
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from shared.agent.packages import PaymentSigner
     from shared.obyte.serialization import JsonValue
-    from shared.peers.answers import PeerAnswer
+    from shared.peers.answers import ChannelView
     from sluice.payer.book import ChannelBook
     from sluice.payer.peers import PeerClient
     from sluice.payer.store import PayerStore, PaymentState, StoredChannel, StoredPayment
@@ -56,6 +57,21 @@ class Receipt:
     response: JsonValue = field(default=None, repr=False)
     duplicate: bool = False
     receiver_payment_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPackage:
+    """A payment that was signed and stored, to be brought to the peer some other way than by the peer protocol.
+
+    `package` is its JSON text, worth money to whoever brings it to the peer.
+    """
+
+    payment_id: int
+    aa_address: str
+    period: int
+    amount: int
+    amount_spent: int
+    package: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +118,55 @@ class PaymentDesk:
         Nothing was signed when it raises ChannelError, UnknownChannelError, PeerUnreachableError or PayerError
         (`invalid_message`, `peer_not_ready`). Raises also PaymentRefusedError and PaymentUncertainError.
         """
-        text = _message_text(message)
+        return await self._deliver(await self._sign(aa_address, amount, _message_text(message)))
+
+    async def create_package(self, aa_address: str, amount: int) -> SignedPackage:
+        """Sign one payment and store it, for the caller to bring to the peer; then `note` what the peer said.
+
+        The amount counts as spent from now on. Nothing was signed when it raises, and it raises as `pay` does then.
+        """
+        payment = await self._sign(aa_address, amount, None)
+        return SignedPackage(
+            payment_id=payment.id,
+            aa_address=payment.aa_address,
+            period=payment.period,
+            amount=payment.payment_amount,
+            amount_spent=payment.amount_spent,
+            package=payment.package,
+        )
+
+    async def note(self, payment_id: int, *, accepted: bool, code: str | None = None) -> None:
+        """Write down that the peer took a package, or (with its code) that it would not.
+
+        Raises PayerError `unknown_payment`.
+        """
+        payment = await self._store.run(lambda db: payer_store.payment_of(db, payment_id))
+        answer = PeerAnswer(response=None) if accepted else PeerAnswer(error="refused", code=code)
+        await self._record(payment, answer)
+
+    async def resynchronise(self, aa_address: str, view: ChannelView, *, at_most: int) -> int:
+        """Take over the peer's record of what we have spent if it is higher than ours; return by how much it was.
+
+        Ours is too low after our files were restored from a backup. The peer can prove nothing here: what it claims
+        costs us money at the closing. So `at_most` is how much may be given in to it; more raises PayerError
+        `out_of_step`, and nothing changes. A view of another period changes nothing either.
+        """
+
+        def work(_: sqlite3.Connection, channel: StoredChannel) -> tuple[StoredChannel, int]:
+            state = channel.state
+            behind = view.amount_spent - state.spent_by_me
+            if view.period != state.current_period or behind <= 0:
+                return channel, 0
+            if behind > at_most or behind > spendable(state):
+                raise PayerError(
+                    "out_of_step",
+                    f"the receiver has recorded {behind} more than we have: our files are from a backup, or it lies",
+                )
+            return replace(channel, state=replace(state, spent_by_me=view.amount_spent)), behind
+
+        return await self._book.change(aa_address, work)
+
+    async def _sign(self, aa_address: str, amount: int, message: str | None) -> StoredPayment:
         now_s = self._clock()
         peer_is_closing = self._wallet.is_peer_closing(aa_address)
         if self._ready.get(aa_address) != self._book[aa_address].state.current_period:
@@ -115,10 +179,10 @@ class PaymentDesk:
             pending = payer_store.pending_deposits(connection, aa_address)
             order = create_payment(channel.state, amount, pending_deposits=pending, peer_is_closing=peer_is_closing)
             signed = self._signer.sign(order, None if channel.is_known_by_peer else channel.terms)
-            payment = payer_store.insert_payment(connection, signed, text, now_s)
+            payment = payer_store.insert_payment(connection, signed, message, now_s)
             return replace(channel, state=order.channel), payment
 
-        return await self._deliver(await self._book.change(aa_address, work))
+        return await self._book.change(aa_address, work)
 
     async def resend(self, payment_id: int) -> Receipt:
         """Send the identical package of an earlier payment again; the peer credits it once, however often it comes.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shared.agent.triggers import bytes_to_send, trigger_data
 from shared.channels.closing import Close, FraudProof, Trigger, next_trigger, order_close
 from shared.channels.model import Status
+from shared.channels.paying import spendable
 from shared.obyte.composing import Output, data_message
 from shared.obyte.errors import HubError
 from sluice.payer import store as payer_store
@@ -149,6 +150,20 @@ class Settler:
             return RETRY_S
         return LOOK_EVERY_S if due_s is None else due_s
 
+    async def wait_spendable(self, aa_address: str, amount: int, timeout_s: float | None) -> Channel:
+        """Wait until stable deposits cover a payment. Raises LedgerError `timeout`, `bounced`, as `wait_open` does."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    news = self._book.news
+                    channel = self._book[aa_address].state
+                    if channel.status is Status.OPEN and spendable(channel) >= amount:
+                        return channel
+                    await self._check_deposits(aa_address)
+                    await _wait(news, LOOK_EVERY_S)
+        except TimeoutError:
+            raise LedgerError("timeout", f"no deposit covered the payment within {timeout_s:g} s") from None
+
     async def wait_open(self, aa_address: str, timeout_s: float | None) -> Channel:
         """Wait until the agent has taken the first deposit of the period. Raises LedgerError `timeout`, `bounced`."""
         try:
@@ -158,12 +173,15 @@ class Settler:
                     channel = self._book[aa_address].state
                     if channel.status is not Status.CLOSED:
                         return channel
-                    entries = await self._store.run(lambda connection: payer_store.journal(connection, aa_address))
-                    if entries and entries[-1].state in {"bounced", "failed"}:
-                        raise LedgerError("bounced", f"the deposit did not reach the agent: {entries[-1].reason}")
+                    await self._check_deposits(aa_address)
                     await _wait(news, LOOK_EVERY_S)
         except TimeoutError:
             raise LedgerError("timeout", f"the channel was not open within {timeout_s:g} s") from None
+
+    async def _check_deposits(self, aa_address: str) -> None:
+        entries = await self._store.run(lambda connection: payer_store.journal(connection, aa_address))
+        if entries and entries[-1].state in {"bounced", "failed"}:
+            raise LedgerError("bounced", f"the deposit did not reach the agent: {entries[-1].reason}")
 
 
 async def _wait(news: asyncio.Event, at_most_s: float) -> None:
