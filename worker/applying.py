@@ -9,7 +9,7 @@ from shared.agent.triggers import read_peer_trigger
 from shared.channels.doubt import unsure_period
 from shared.channels.errors import ContradictoryEventError, EventGapError
 from shared.channels.ledger import Closed, Closing, LedgerEvent, Meaning, Opened, Refused, apply, deposit_in, undo
-from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status
+from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status, as_agents_count
 from shared.store import channels, deposits, instance, journal, ledger_events, peer_units, refills
 from shared.store.deposits import DepositState
 from shared.store.ledger_events import EventKind, RecordedEvent
@@ -101,7 +101,7 @@ def _shows_unknown_promise(event: LedgerEvent, before: Channel) -> TypeGuard[Clo
     return (
         isinstance(event, Closing)
         and not event.by_me
-        and event.spent_by_me > before.spent_by_me
+        and event.spent_by_me > as_agents_count(before.spent_by_me)
         and not before.is_unsure
     )
 

@@ -17,14 +17,10 @@ state as it is, so a failed attempt is never followed by a wrong one. A dishones
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_HALF_EVEN, Context
 
 from shared.channels.errors import NotClosableError
 from shared.channels.ledger import Meaning
-from shared.channels.model import Channel, Status
-
-_AGENTS_ARITHMETIC = Context(prec=15, rounding=ROUND_HALF_EVEN)
-"""Formulas calculate with 15 digits (Obyte, ocore `formula/common.js`), amounts may have 16."""
+from shared.channels.model import Channel, Status, as_agents_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ def is_dishonest(channel: Channel) -> bool:
     return (
         channel.status is Status.CLOSING_BY_PEER
         and channel.claimed_by_peer is not None
-        and channel.claimed_by_peer < int(_AGENTS_ARITHMETIC.create_decimal(channel.spent_by_peer))
+        and channel.claimed_by_peer < as_agents_count(channel.spent_by_peer)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Context
 from enum import StrEnum
 
 MAX_AMOUNT = 9_000_000_000_000_000
@@ -10,6 +11,8 @@ MAX_AMOUNT = 9_000_000_000_000_000
 
 MIN_BASE_DEPOSIT = 10_001
 """Bytes. The agent takes a payment of up to 10 000 bytes for a message without a deposit."""
+
+_AGENTS_ARITHMETIC = Context(prec=15, rounding=ROUND_HALF_EVEN)
 
 
 class Status(StrEnum):
@@ -168,3 +171,8 @@ class PackageTerms:
 def is_amount(value: object) -> bool:
     """Whether the value can be an amount: an int (bool is none) from 1 to `MAX_AMOUNT`."""
     return type(value) is int and 1 <= value <= MAX_AMOUNT
+
+
+def as_agents_count(amount: int) -> int:
+    """Return an amount as agents see it: formulas calculate with 15 digits (Obyte, ocore `formula/common.js`)."""
+    return int(_AGENTS_ARITHMETIC.create_decimal(amount))

@@ -18,7 +18,7 @@ from shared.channels.ledger import Closing, Opened
 from shared.channels.model import Channel, Status
 from shared.obyte.history import ProvenUnit, prove_history
 from shared.obyte.networks import DEVNET
-from tests.unit.agent.builders import AGENT, ME, PEER, STRANGER, TRIGGER_UNIT, new_channel, response
+from tests.unit.agent.builders import AGENT, ME, PEER, STRANGER, TRIGGER_UNIT, closing, new_channel, response
 from worker.applying import advance
 
 if TYPE_CHECKING:
@@ -126,3 +126,12 @@ def test_recorded_traffic_of_a_real_network_is_read_to_the_closing(seen_from: st
     assert kinds == [Opened, Opened, Closing]
     assert (channel.period, channel.last_event_id) == (1, 3)
     assert channel.status is (Status.CLOSING_BY_ME if seen_from == "payer" else Status.CLOSING_BY_PEER)
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_unknown"), [(10**15 + 6, False), (10**15 + 10, False), (10**15 + 20, True), (10**15 + 4, False)]
+)
+def test_a_package_of_ours_that_the_agent_has_rounded_is_known(shown: int, *, is_unknown: bool) -> None:
+    channel = replace(new_channel(), status=Status.OPEN, period=1, spent_by_me=10**15 + 6)
+    applied = advance(channel, read_responses([response(closing(1, spent_by_me=shown))], channel))
+    assert (applied.unknown_promise is not None) == is_unknown
