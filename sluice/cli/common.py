@@ -69,6 +69,8 @@ class Commands(TyperGroup):
 
 def _said(error: Exception) -> str:
     # Errors of the project carry a code and speak to people; any other is a surprise, so it says what it is.
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror.lower()}"
     if hasattr(error, "code") or isinstance(error, OSError):
         return str(error)
     return f"unexpected {type(error).__name__}: {error} (SLUICE_LOG_LEVEL=debug tells more)"

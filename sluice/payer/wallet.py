@@ -102,6 +102,7 @@ class PayerWallet:
         self._reading = asyncio.Lock()
         self._client: HubClient | None = None
         self._in_step = asyncio.Event()
+        self._lost_because = ""
         self._loaded: set[str] = set()
         self._peer_closings: dict[str, set[str]] = {}
         self._witnesses: tuple[str, ...] = ()
@@ -141,12 +142,15 @@ class PayerWallet:
                 await self._pin_witnesses(client)
                 await self.read_ledger(client)
                 self._client = client
+                self._lost_because = ""
                 self._in_step.set()
                 pause_s = 0.25
                 await in_step(client)
                 await self._follow(client, in_step)
             except ObyteError as error:
-                logger.warning("payer_hub_lost", hub=client.url, code=error.code, reason=str(error))
+                if str(error) != self._lost_because:  # told once, not at every attempt
+                    logger.warning("payer_hub_lost", hub=client.url, code=error.code, reason=str(error))
+                self._lost_because = str(error)
             except Exception:  # a full disk, for example: the wallet must come back when that is over
                 logger.exception("payer_wallet_failed", hub=client.url)
             finally:
@@ -164,7 +168,8 @@ class PayerWallet:
                     await self._in_step.wait()
                 return self._client
         except TimeoutError:
-            raise LedgerError("not_connected", f"no connection to the hub within {timeout_s:g} s") from None
+            reason = f": {self._lost_because}" if self._lost_because else ""
+            raise LedgerError("not_connected", f"no connection to the hub within {timeout_s:g} s{reason}") from None
 
     async def read_ledger(self, client: HubClient) -> None:
         """Read what is new about the wallet and its channels. Raises HubError, HistoryProofError."""

@@ -182,6 +182,12 @@ def test_a_wrong_phrase_makes_no_wallet_and_is_not_repeated(tmp_path: Path, phra
     assert not (tmp_path / ".sluice" / "wallet.json").exists()
 
 
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = sluice("wallet", "init", "--mnemonic-file", str(tmp_path / "seed.txt"))
+
+    assert (result.exit_code, result.stderr) == (1, f"sluice: {tmp_path / 'seed.txt'}: no such file or directory\n")
+
+
 def test_no_wallet_is_told_with_what_to_do() -> None:
     assert "make one with `sluice wallet init`" in sluice("wallet", "address").stderr
 
@@ -232,6 +238,18 @@ def test_numbers_in_tables_are_flush_right(capsys: pytest.CaptureFixture[str]) -
         "1 000 000  base",
         "        5  base",
     ]
+
+
+def test_a_hub_that_is_away_is_told_once_with_the_reason(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    monkeypatch.setenv("SLUICE_HUB_URL", f"ws://127.0.0.1:{free_port}")
+    monkeypatch.setattr("sluice.cli.payer_channels.CATCH_UP_S", 1.0)
+
+    result = sluice("channels", "list", "--payer")
+
+    assert result.exit_code == 0
+    *_, last = result.stderr.splitlines()
+    assert last.startswith("as last seen: no connection to the hub within 1 s: cannot connect to the hub: ")
+    assert result.stderr.count("payer_hub_lost") <= 1
 
 
 def test_output_that_nobody_reads_any_more_is_no_failure_to_shout_about(tmp_path: Path) -> None:
