@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared.obyte import units
 from shared.obyte.coins import BASE, Coin
-from shared.obyte.errors import CompositionError, FeeTooHighError
+from shared.obyte.errors import CompositionError, FeeTooHighError, UnitError
 from shared.obyte.hashing import length_of
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from shared.obyte.coins import Outpoint
     from shared.obyte.serialization import JsonValue
 
+ALL_MONEY = 10**15
+"""Bytes that there are."""
 MAX_COINS = 126
 """The network allows 128 inputs; the reference leaves room for two more."""
 
@@ -79,7 +81,11 @@ class Bill:
     def fees(self, inputs: int) -> Fees:
         """What the unit costs with so many base inputs."""
         payload = self.payload_without_inputs + inputs * INPUT_SIZE
-        oversize = units.oversize_fee(self.headers + payload, self.threshold_size)
+        try:
+            oversize = units.oversize_fee(self.headers + payload, self.threshold_size)
+        except UnitError as error:
+            # The threshold is a hub's word, and may be any number.
+            raise FeeTooHighError(quoted=ALL_MONEY, allowed=ALL_MONEY - 1) from error
         return Fees(self.headers, payload, oversize, self.tps)
 
     def required(self, inputs: int) -> int:

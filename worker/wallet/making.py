@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shared.obyte.addresses import is_agent_definition
 from shared.obyte.coins import BASE
 from shared.obyte.composing import Joint, compose
-from shared.obyte.errors import CompositionError, FeeTooHighError, HubError
+from shared.obyte.errors import CompositionError, FeeTooHighError, HubError, ObyteError
 from shared.obyte.selection import Fees
 from shared.store.alarms import AlarmKind
 from worker.errors import PostingError
@@ -80,7 +80,7 @@ class Maker:
         except FeeTooHighError as error:
             self._fee_is_high(order, error)
             raise PostingError(error.code, str(error)) from error
-        except (CompositionError, HubError) as error:
+        except ObyteError as error:  # whatever is wrong with one unit, others can be made
             raise PostingError(error.code, str(error)) from error
         try:
             self._spending.usual_fee_limit.check(joint.fees)

@@ -30,6 +30,7 @@ from tests.integration.worker.wallet_support import (
     wallet_of,
 )
 from worker.errors import PostingError
+from worker.hub_session import HubSession
 from worker.wallet import Purpose, Spending, Urgency, order_withdrawal
 
 if TYPE_CHECKING:
@@ -161,6 +162,17 @@ async def test_a_defence_pays_what_the_stake_is_worth_and_no_more(
         assert (await until_resolved(world, unit)).joint["unit"]["tps_fee"] == 900_000
         # Paid, and still too high for everybody else.
         assert (await until_alarm(world, AlarmKind.FEE_HIGH))["fee"] == 900_000
+
+
+async def test_a_hub_that_tells_a_threshold_of_nothing_stops_no_more_than_the_unit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.running() as runtime:
+        wallet = await wallet_of(world, runtime)
+        monkeypatch.setattr(HubSession, "threshold_size", lambda *_: 1)
+        assert (await refusal(wallet.post(defence(PAYEE, at_stake=1_700_000)))).code == "fee_too_high"
+        monkeypatch.undo()
+        assert await wallet.post(order("close", PAYEE, urgency=Urgency.SETTLING))
 
 
 async def test_a_fraud_is_proven_through_a_fee_spike_and_an_honest_closing_waits_for_its_end(
