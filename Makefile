@@ -20,8 +20,8 @@ demo: $(INSTALLED) ## the whole story on this machine: services, channel, 1 000 
 up: $(INSTALLED) ## everything on this machine, until Ctrl-C
 	@$(VENV)/bin/sluice up
 
-test: $(INSTALLED) ## the whole test suite, but for fault tests that take long (ARGS="-k name" selects)
-	@$(PY) -m pytest -m "not (chaos and slow)" $(ARGS)
+test: $(INSTALLED) ## the whole test suite, but for fault tests that take long (ARGS="-k name" selects, -n0: one process)
+	@$(PY) -m pytest -m "not (chaos and slow)" -n auto --dist worksteal $(ARGS)
 
 chaos: $(INSTALLED) ## all fault tests: kill, freeze and cut off running processes
 	@$(PY) -m pytest -m chaos $(ARGS)
