@@ -184,6 +184,8 @@ class Settings(BaseSettings):
     """Payments that share one database transaction, at most."""
     accept_queue_max: Annotated[int, Field(ge=1, le=1_000_000), Unit("payments")] = 2000
     """Payments that may wait in one front; more are refused with 503."""
+    events_retention_s: Duration = 2_592_000
+    """How long events are kept for readers that come back (30 days). Payments stay on record for ever."""
 
     log_format: Annotated[Literal["console", "json"], Unit("name")] = "console"
     """`console` for people, `json` for machines: one object per line."""
@@ -209,6 +211,14 @@ class Settings(BaseSettings):
         if seconds < least:
             raise ValueError(f"must not be below SLUICE_MIN_CHANNEL_TIMEOUT_S ({least})")
         return seconds
+
+    @field_validator("deadline_defend_share")
+    @classmethod
+    def _not_before_the_warning(cls, share: float, info: ValidationInfo) -> float:
+        least = info.data.get("deadline_warn_share", share)
+        if share < least:
+            raise ValueError(f"must not be below SLUICE_DEADLINE_WARN_SHARE ({least:g})")
+        return share
 
     @field_validator("default_channel_timeout_s")
     @classmethod

@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from shared.obyte.coins import BASE, Balance, CoinSet
-from shared.obyte.keys import KeyPair, generate_mnemonic, payment_key
+from shared.obyte.keys import KeyPair, generate_mnemonic, mnemonic_seed, payment_key
 from shared.obyte.keystore import create_keystore, open_keystore
 from shared.store import wallet_units
 
@@ -32,12 +32,12 @@ def init_vault(settings: Settings, mnemonic: str | None = None) -> KeyPair:
     Returns the key of the receiver's address. Raises KeystoreError when there is a wallet file already (it is never
     overwritten), KeyDerivationError for a wrong phrase, VaultError, OSError.
     """
+    mnemonic = mnemonic or generate_mnemonic()
+    mnemonic_seed(mnemonic)  # refuses a wrong phrase before anything is written
     if not settings.wallet_passphrase_file.exists():
         make_passphrase(settings.wallet_passphrase_file)
     settings.wallet_file.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    create_keystore(
-        settings.wallet_file, mnemonic or generate_mnemonic(), read_passphrase(settings.wallet_passphrase_file)
-    )
+    create_keystore(settings.wallet_file, mnemonic, read_passphrase(settings.wallet_passphrase_file))
     return open_vault(settings)
 
 

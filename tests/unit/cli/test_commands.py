@@ -179,7 +179,7 @@ def test_a_wrong_phrase_makes_no_wallet_and_is_not_repeated(tmp_path: Path, phra
 
     assert result.exit_code == 1
     assert "abandon" not in result.output
-    assert not (tmp_path / ".sluice" / "wallet.json").exists()
+    assert not any((tmp_path / ".sluice").glob("wallet.*"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

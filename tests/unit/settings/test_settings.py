@@ -147,6 +147,7 @@ def test_the_public_address_ends_with_a_slash_and_is_one_that_peers_can_reach() 
         ("max_channel_timeout_s", "799"),
         ("default_channel_timeout_s", "1501"),
         ("watcher_max_silence_s", "800"),
+        ("deadline_defend_share", "0.4"),
         ("log_format", "xml"),
         ("unconfirmed_limits", "{"),
         ("unconfirmed_limits", "[]"),
