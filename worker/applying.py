@@ -13,6 +13,7 @@ from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status, as_agen
 from shared.store import channels, deposits, instance, journal, ledger_events, peer_units, refills
 from shared.store.deposits import DepositState
 from shared.store.ledger_events import EventKind, RecordedEvent
+from worker.telling import told
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -82,8 +83,9 @@ async def apply_news(
     """
     applied = advance(channel, news.responses)
     for response in applied.responses:
-        await ledger_events.append(conn, _recorded(response, channel.aa_address))
-        await _settle_deposit(conn, response, channel.aa_address)
+        is_ours = await _settle_deposit(conn, response, channel.aa_address)
+        tells = told(response.event, channel, unit=response.unit, is_ours=is_ours)
+        await ledger_events.append(conn, _recorded(response, channel.aa_address), tells)
     if any(isinstance(response.event, Closed) and response.event.by_fraud_proof for response in applied.responses):
         # Whoever has robbed us with agent 1.1, or tried to lie, would do so with every further deposit.
         await refills.switch(conn, channel.aa_address, None)
@@ -125,11 +127,13 @@ async def _doubt(conn: Connection, applied: Applied) -> None:
     applied.channel = replace(channel, unsure_period=period)
 
 
-async def _settle_deposit(conn: Connection, response: Response, aa_address: str) -> None:
+async def _settle_deposit(conn: Connection, response: Response, aa_address: str) -> bool:
+    """Record what the agent did with a deposit; return whether it is one of ours."""
     if isinstance(response.event, Opened):
-        await deposits.settle(conn, aa_address, response.event.trigger_unit, DepositState.CONFIRMED)
-    elif isinstance(response.event, Refused):
-        await deposits.settle(conn, aa_address, response.event.trigger_unit, DepositState.REFUSED)
+        return await deposits.settle(conn, aa_address, response.event.trigger_unit, DepositState.CONFIRMED)
+    if isinstance(response.event, Refused):
+        return await deposits.settle(conn, aa_address, response.event.trigger_unit, DepositState.REFUSED)
+    return False
 
 
 async def _resolve_journal(

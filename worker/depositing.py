@@ -54,6 +54,7 @@ class Depositing:
         *,
         reference: str,
         is_wanted: Callable[[Connection, Channel], Awaitable[None]],
+        is_refill: bool = False,
     ) -> UnitOrder:
         """Return the order for a unit that deposits `amount`.
 
@@ -67,11 +68,17 @@ class Depositing:
             await is_wanted(conn, locked)
             return True
 
-        return replace(deposit_unit(channel, amount, reference=reference, is_wanted=look), max_aa_responses=1)
+        order = deposit_unit(channel, amount, reference=reference, is_wanted=look, is_refill=is_refill)
+        return replace(order, max_aa_responses=1)
 
 
 def deposit_unit(
-    channel: Channel, amount: int, *, reference: str, is_wanted: Callable[[Connection], Awaitable[bool]]
+    channel: Channel,
+    amount: int,
+    *,
+    reference: str,
+    is_wanted: Callable[[Connection], Awaitable[bool]],
+    is_refill: bool = False,
 ) -> UnitOrder:
     """Return the order for a unit that pays `amount` to the agent and is on record as a deposit with its journal entry.
 
@@ -82,7 +89,7 @@ def deposit_unit(
         payments.insert(0, Output(channel.aa_address, MIN_AGENT_BYTES))
 
     async def record(conn: Connection, unit: str) -> None:
-        await deposits.add(conn, channel.aa_address, unit, amount)
+        await deposits.add(conn, channel.aa_address, unit, amount, is_refill=is_refill)
 
     return UnitOrder(
         purpose=Purpose(Meaning.DEPOSIT.value, channel.aa_address, channel.current_period, reference),

@@ -124,7 +124,8 @@ class Refilling:
             if await self._due(conn, locked) != amount:
                 raise NotDepositableError("the refill is no longer due")
 
-        order = self._depositing.order(channel, amount, reference=_reference(aa_address), is_wanted=is_wanted)
+        reference = _reference(aa_address)
+        order = self._depositing.order(channel, amount, reference=reference, is_wanted=is_wanted, is_refill=True)
         try:
             unit = await self._wallet.post(order)
         except (PostingError, ChannelError) as error:

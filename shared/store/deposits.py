@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from shared.store import events
+from shared.store.events import EventKind, NewEvent
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -59,9 +62,15 @@ _OF = """
 """
 
 
-async def add(conn: Connection, aa_address: str, unit: str, amount: int) -> bool:
-    """Record a deposit as pending, in the transaction that journals its unit; False if it is on record already."""
-    return await conn.execute(_ADD, aa_address, unit, amount) == "INSERT 0 1"
+async def add(conn: Connection, aa_address: str, unit: str, amount: int, *, is_refill: bool = False) -> bool:
+    """Record a deposit as pending, in the transaction that journals its unit; False if it is on record already.
+
+    `is_refill`: nobody has ordered it, so whoever follows the stream of events is told.
+    """
+    is_new = await conn.execute(_ADD, aa_address, unit, amount) == "INSERT 0 1"
+    if is_new and is_refill:
+        await events.add(conn, NewEvent(EventKind.CHANNEL_REFILLED, aa_address, {"amount": amount, "unit": unit}))
+    return is_new
 
 
 async def settle(conn: Connection, aa_address: str, unit: str, state: DepositState) -> bool:

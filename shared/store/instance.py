@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from shared.store import events
 from shared.store.errors import InstanceMismatchError
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ async def note_restore(conn: Connection, reason: str, *, pulse: int, still_right
     error = "restored_database: it may have been carried out already; look, and order it again if it was not"
     await conn.execute(_FAIL_COMMANDS, error)
     await conn.execute(_FAIL_UNITS, "the database was restored while the fate of this unit was open", list(still_right))
+    await events.begin_anew(conn)
     beaten: int = await conn.fetchval(_NOTE_RESTORE, reason, pulse)
     return beaten
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from shared.store import events
 from shared.store.json_text import from_text, to_text
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from shared.store.database import Connection
+    from shared.store.events import NewEvent
 
 
 class EventKind(StrEnum):
@@ -72,8 +74,11 @@ class LastEvent:
     mci: int
 
 
-async def append(conn: Connection, event: RecordedEvent) -> bool:
-    """Record an event in the transaction that applies it; False if its number is on record already."""
+async def append(conn: Connection, event: RecordedEvent, tells: NewEvent | None) -> bool:
+    """Record an event in the transaction that applies it; False if its number is on record already.
+
+    `tells`: what those who follow the stream of events learn of it, None where that is nothing.
+    """
     done = await conn.execute(
         _APPEND,
         event.aa_address,
@@ -85,7 +90,10 @@ async def append(conn: Connection, event: RecordedEvent) -> bool:
         event.mci,
         event.unit_timestamp_s,
     )
-    return done == "INSERT 0 1"
+    is_new = done == "INSERT 0 1"
+    if is_new and tells is not None:
+        await events.add(conn, tells)
+    return is_new
 
 
 async def of(conn: Connection, aa_address: str, *, after: int = 0) -> list[RecordedEvent]:

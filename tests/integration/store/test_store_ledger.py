@@ -142,9 +142,9 @@ EVENT = RecordedEvent(
 async def test_events_are_kept_once_in_the_order_of_their_numbers(watcher: Database) -> None:
     second = replace(EVENT, event_id=2, kind=EventKind.CLOSED)
     async with watcher.transaction() as conn:
-        assert await ledger_events.append(conn, second)
-        assert await ledger_events.append(conn, EVENT)
-        assert not await ledger_events.append(conn, replace(EVENT, kind=EventKind.REFUSED))
+        assert await ledger_events.append(conn, second, None)
+        assert await ledger_events.append(conn, EVENT, None)
+        assert not await ledger_events.append(conn, replace(EVENT, kind=EventKind.REFUSED), None)
         assert await ledger_events.of(conn, address()) == [EVENT, second]
         assert await ledger_events.of(conn, address(), after=1) == [second]
         assert await ledger_events.of(conn, address(1)) == []
@@ -153,7 +153,7 @@ async def test_events_are_kept_once_in_the_order_of_their_numbers(watcher: Datab
 async def test_events_belong_to_a_known_channel(watcher: Database) -> None:
     with pytest.raises(StoreError, match="ledger_events_aa_address_fkey"):
         async with watcher.transaction() as conn:
-            await ledger_events.append(conn, replace(EVENT, aa_address=address(9)))
+            await ledger_events.append(conn, replace(EVENT, aa_address=address(9)), None)
 
 
 # --------------------------------------------------------------------------------------------------------- deposits

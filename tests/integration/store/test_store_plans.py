@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.store import channels, exposure, payments
+from shared.store import channels, events, exposure, payments
 from tests.integration.store.builders import PEER, address, insert_open, payment
 
 if TYPE_CHECKING:
@@ -108,6 +108,18 @@ async def test_what_is_new_is_found_without_reading_what_is_old(filled: Connecti
         "channels_to_watch",
         "channels_never_opened",
     }
+
+
+async def test_a_page_of_events_is_read_along_the_numbers(filled: Connection) -> None:
+    await filled.execute(
+        "INSERT INTO events (kind, data) SELECT 'channel_refilled', '{}' FROM generate_series(1, 5000); ANALYZE events"
+    )
+    await filled.execute(
+        "SET plan_cache_mode = force_generic_plan; PREPARE page (bigint, bigint, bigint) AS " + events._PAGE
+    )
+    plan = list(nodes(json.loads(await filled.fetchval("EXPLAIN (FORMAT JSON) EXECUTE page (1, 2, 3)"))[0]["Plan"]))
+    assert scans(plan, "payments") == {("Index Scan", "payments_by_id")}
+    assert scans(plan, "events") == {("Index Scan", "events_pkey")}
 
 
 async def updates(conn: Connection) -> tuple[int, int]:

@@ -72,6 +72,13 @@ FORBIDDEN_TO_FRONTS = [
     "UPDATE commands SET params = '{}'",
     "INSERT INTO commands (kind, params, idempotency_key, state, error) VALUES ('x', '{}', 'k', 'failed', 'e')",
     "DELETE FROM commands",
+    # What others have heard.
+    "UPDATE events SET data = '{}'",
+    "DELETE FROM events",
+    "INSERT INTO events (id, kind, data) VALUES (1, 'x', '{}')",
+    "INSERT INTO events (kind, data, recorded_at) VALUES ('x', '{}', now())",
+    "UPDATE event_stream SET gone_id = 0",
+    "SELECT setval('payments_id_seq', 1)",
     # Keys to the doors.
     "INSERT INTO api_keys (name, scopes, key_hash) VALUES ('mine', '{admin}', sha256('x'))",
     "UPDATE api_keys SET scopes = '{admin}'",
@@ -95,6 +102,8 @@ FORBIDDEN_TO_THE_WORKER = [
     "DELETE FROM journal",
     "DELETE FROM lease",
     "DELETE FROM deposits",
+    "UPDATE events SET data = '{}'",
+    "SELECT setval('payments_id_seq', 1)",
     "TRUNCATE channels",
     "DROP TABLE channels",
     "CREATE TABLE mine (x int)",

@@ -1,0 +1,1 @@
+-- Events came with this release: there is nothing to take away.

@@ -1,0 +1,12 @@
+"""The stream of events: what earlier releases needed goes."""
+
+from shared.store.migrations.steps import run_sql_beside
+
+revision = "0004_post"
+down_revision = "0003_post"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql_beside(__file__, "0004_events.post.sql")
