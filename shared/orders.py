@@ -141,7 +141,8 @@ class Open(Order):
     """Open a channel and deposit `initial_amount`: `{"aa_address", "unit", …}` when the hub has the first unit.
 
     `peer`: a URL, a pairing code, or a payment address; the owner of an address is not asked, and told of the channel
-    by our first package. `timeout`, `version`, `salt`: chosen by the worker where they are left out.
+    by our first package. `timeout`, `version`, `salt`: chosen by the worker where they are left out, the version as the
+    best one that the peer knows, for an address as 1.1, which every owner knows.
     """
 
     kind = "open"

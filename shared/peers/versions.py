@@ -2,6 +2,7 @@
 
 Versions are offered one after the other, the best one first. A peer that does not take one says so in words (the
 JavaScript library), or with a code and the list of those that it takes (Sluice); any other refusal ends the asking.
+A peer that cannot be asked is not offered anything: he gets a channel of the version that everybody knows.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
     from shared.peers.errors import PeerRefusedError
 
+KNOWN_TO_ALL = "1.1"
+"""The version that every implementation understands."""
 _CODES = frozenset({"unknown_agent_version", "unsupported_agent_version"})
 _TEXTS = ("Unknown AA version", "Unsupported AA version")
 
@@ -24,6 +27,11 @@ def versions_to_offer(wanted: str | None, allowed: Sequence[str], published: Col
     """
     candidates = allowed if wanted is None else (wanted,)
     return tuple(version for version in candidates if version in published)
+
+
+def version_unasked(offered: Sequence[str]) -> str:
+    """Return the version for a peer that cannot be asked which ones it knows, out of those that could be offered."""
+    return KNOWN_TO_ALL if KNOWN_TO_ALL in offered else offered[0]
 
 
 def versions_left(refused: PeerRefusedError, left: Sequence[str]) -> tuple[str, ...]:

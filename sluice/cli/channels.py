@@ -99,7 +99,9 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     asset: Annotated[str, typer.Option(help="The channel's asset.")] = "base",
     version: Annotated[
         str | None,
-        typer.Option(metavar="VERSION", help="Of the channels agent; by default the best that both ends know."),
+        typer.Option(
+            metavar="VERSION", help="Of the channels agent; by default the best that both know, for an address 1.1."
+        ),
     ] = None,
     refill: Annotated[
         int | None, typer.Option(metavar="AMOUNT", min=1, help="Deposit this by itself when little is left.")
@@ -114,7 +116,8 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     """Open a channel to a peer with a first deposit.
 
     From the payer's wallet to a URL; with --receiver, and to peers that have no URL, from the receiver's wallet, by the
-    worker.
+    worker. The owner of an address cannot be asked which versions of the agent he knows, so he gets 1.1, which
+    everybody does; name --version 1.2, the safer one, if he runs Sluice.
     """
     is_payers = payer if payer is not None else "://" in peer
     if (refill is None) != (below is None):
@@ -134,7 +137,10 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         params["version"] = version
     if refill is not None:
         params["auto_refill"] = {"amount": refill, "threshold": below}
-    _print(run(ask_worker(Open, params, key=key, wait_s=timeout if wait else 0)), as_json=as_json)
+    opened_by_worker = run(ask_worker(Open, params, key=key, wait_s=timeout if wait else 0))
+    _print(opened_by_worker, as_json=as_json)
+    if version is None and "version" in opened_by_worker:
+        typer.echo(_why_this_version(peer, opened_by_worker["version"]), err=True)
 
 
 def deposit(
@@ -263,6 +269,20 @@ def _print(fields: dict[str, Any], *, as_json: bool) -> None:
         print_json(fields)
     else:
         print_fields(fields)
+
+
+def _why_this_version(peer: str, version: str) -> str:
+    from shared.obyte.chash import is_valid_address
+    from shared.peers.versions import KNOWN_TO_ALL
+
+    if not is_valid_address(peer):
+        return f"The channel is of agent version {version}: the best that is published here and that the peer takes."
+    if version != KNOWN_TO_ALL:
+        return f"The channel is of agent version {version}, the only one allowed here; its owner may not know it."
+    return (
+        f"The channel is of agent version {version}: nobody can be asked by an address, and this one every owner knows. "
+        "If the owner runs Sluice, open with --version 1.2, which is safer."
+    )
 
 
 def _fields(stored: StoredChannel) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from shared.obyte.chash import is_valid_address
 from shared.obyte.composing import definition_message
 from shared.orders import Open
 from shared.peers.errors import PeerError, PeerRefusedError, UnansweredError
-from shared.peers.versions import versions_left
+from shared.peers.versions import version_unasked, versions_left
 from shared.store import channels, commands, contacts, deposits, refills
 from shared.store.channel_rows import NewChannel
 from shared.store.channels import Insertion
@@ -100,7 +100,7 @@ class OpenKind(Kind[Open]):
             "timeout": order.timeout or self._rules.timeout_s,
         }
         # The version with the least risk decides: the agreed one is looked at again before anything is paid.
-        hoped_for = self._channel(order, progress, peer_address=order.peer, version=self._versions(order)[0])
+        hoped_for = self._channel(order, progress, peer_address=order.peer, version=self._first_version(order))
         await self._depositing.check_exposure(conn, hoped_for, order.initial_amount)
         return progress
 
@@ -132,6 +132,10 @@ class OpenKind(Kind[Open]):
             raise RefusedError("agent_not_published", "no channels agent that could be offered is on this network")
         return versions
 
+    def _first_version(self, order: Open) -> str:
+        versions = self._versions(order)
+        return version_unasked(versions) if is_valid_address(order.peer) else versions[0]
+
     def _check_contact(self, peer: str) -> None:
         try:
             self._peers.to(peer)
@@ -143,8 +147,9 @@ class OpenKind(Kind[Open]):
     async def _agree(self, command: Command, order: Open, progress: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return what was agreed on, None when it is to be asked again soon. Raises RefusedError."""
         if is_valid_address(order.peer):
-            # Nobody is asked: the owner of the address learns of the channel from our first package.
-            return self._agreed(order, progress, order.peer, self._versions(order)[0])
+            # Nobody is asked: the owner of the address learns of the channel from our first package, and an owner who
+            # does not know the version refuses it when our deposit is in the channel already.
+            return self._agreed(order, progress, order.peer, self._first_version(order))
         way = self._peers.to(order.peer)
         try:
             left = self._versions(order)
@@ -218,7 +223,8 @@ class OpenKind(Kind[Open]):
             return True
 
         unit = deposit_unit(channel, order.initial_amount, reference=reference_of(command), is_wanted=record_channel)
-        return replace(unit, messages=(definition_message(channel.aa_address, definition),))
+        # An agent as the other party could refuse its payout, and with 1.1 nobody would ever get his money.
+        return replace(unit, messages=(definition_message(channel.aa_address, definition),), peer=peer_address)
 
     async def _record_channel(
         self, conn: Connection, channel: Channel, order: Open, progress: Mapping[str, Any]

@@ -33,7 +33,9 @@ logger = get_logger(__name__)
 
 PATIENCE_S = 600.0
 """How long it is tried to get a unit to the hub before the command fails; nothing was sent then."""
-_USELESS = frozenset({"not_enough_funds", "reserve_needed", "payee_is_agent", "bad_output", "too_many_outputs"})
+_USELESS = frozenset(
+    {"not_enough_funds", "reserve_needed", "payee_is_agent", "peer_is_agent", "bad_output", "too_many_outputs"}
+)
 """Codes of orders that fail again as long as nobody does anything about it."""
 
 

@@ -71,11 +71,13 @@ class Maker:
         """Unstable units of ours that lost to others so far: nothing is built on them."""
 
     async def make(self, client: HubClient, order: UnitOrder, now: Circumstances) -> Joint:
-        """Make a unit. Raises PostingError with the composer's or the hub's code, or `payee_is_agent`."""
+        """Make a unit. Raises PostingError with the composer's or the hub's code, `payee_is_agent`, `peer_is_agent`."""
         try:
             parents = await self._ask_parents(client, order)
             if order.refuses_agents:
                 await self._refuse_agents(client, order, parents)
+            if order.peer is not None and is_agent_definition(await client.get_definition(order.peer)):
+                raise PostingError("peer_is_agent", f"the peer {order.peer} is an autonomous agent")
             joint = self._compose(order, parents, now)
         except FeeTooHighError as error:
             self._fee_is_high(order, error)

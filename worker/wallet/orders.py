@@ -65,3 +65,5 @@ class UnitOrder:
     """The only coins of the asset in question that may be spent."""
     refuses_agents: bool = False
     """Agents among the payees stop the order: who pays an agent by mistake may never see the money again."""
+    peer: str | None = None
+    """An address that stops the order if it is an agent's: as a party of a channel an agent can refuse its payout."""

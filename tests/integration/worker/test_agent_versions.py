@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.obyte.agents import CHANNELS_BASE_AA, base_definition
+from shared.channels.exposure import ExposureLimits, ExposureRules
+from shared.obyte.agents import CHANNELS_BASE_AA, base_definition, channel_address
 from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import KeyPair
-from shared.store import commands, instance
+from shared.store import channels, commands, instance
 from tests.integration.payer.support import Receiver, listening
-from tests.integration.worker.support import eventually
+from tests.integration.worker.support import OWN_KEY, eventually
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -128,3 +129,47 @@ async def test_nothing_is_opened_with_an_agent_that_is_not_there(world: World, r
         assert done.error is not None
         assert done.error.startswith("agent_not_published: ")
         assert receiver.bodies == []
+
+
+async def test_the_owner_of_an_address_gets_the_version_that_everybody_knows(world: World) -> None:
+    world.devnet.ledger.treasury.publish("1.2")
+    async with world.running():
+        await until_noticed(world)
+        done = await order(world, "open", peer=PEER.address, initial_amount=200_000)
+        chosen = await order(world, "open", "2", peer=PEER.address, initial_amount=200_000, version="1.2")
+    assert (done.error, chosen.error) == (None, None)
+    assert [(command.result or {})["version"] for command in (done, chosen)] == ["1.1", "1.2"]
+
+
+async def test_where_1_1_is_not_allowed_the_owner_of_an_address_gets_1_2(world: World) -> None:
+    world.devnet.ledger.treasury.publish("1.2")
+    async with world.running(agent_versions=("1.2",)):
+        await until_noticed(world)
+        done = await order(world, "open", peer=PEER.address, initial_amount=200_000)
+    assert (done.result or {})["version"] == "1.2"
+
+
+async def test_the_limit_of_our_deposits_in_1_1_holds_for_addresses(world: World) -> None:
+    world.devnet.ledger.treasury.publish("1.2")
+    world.exposure = ExposureRules({"base": ExposureLimits(10**9, 10**9, 100_000, 10**9)})
+    async with world.running():
+        await until_noticed(world)
+        done = await order(world, "open", peer=PEER.address, initial_amount=200_000)
+        chosen = await order(world, "open", "2", peer=PEER.address, initial_amount=200_000, version="1.2")
+    assert done.error is not None
+    assert done.error.startswith("exposure_limit: ")
+    assert chosen.error is None
+
+
+async def test_no_channel_is_opened_with_a_peer_that_is_an_agent(world: World, receiver: Receiver) -> None:
+    """An agent can refuse its payout for as long as it likes (W3)."""
+    agent = CHANNELS_BASE_AA["1.1"]
+    aa_address = channel_address(agent, OWN_KEY.address, "base", 1_000, "salt", "1.1")
+    receiver.refusals.append({"response": {"address_a": agent, "aa_address": aa_address}})
+    async with world.running():
+        await until_noticed(world, "1.1")
+        by_address = await order(world, "open", peer=agent, initial_amount=200_000)
+        by_url = await order(world, "open", "2", peer=receiver.url, initial_amount=200_000, salt="salt")
+    assert [(command.error or "").split(":")[0] for command in (by_address, by_url)] == ["peer_is_agent"] * 2
+    async with world.database.connection() as conn:
+        assert await channels.page(conn) == []
