@@ -64,6 +64,10 @@ _BY_KEY = f"SELECT {_COLUMNS} FROM commands WHERE idempotency_key = $1"
 
 _GET = f"SELECT {_COLUMNS} FROM commands WHERE id = $1"
 
+_FIND = f"SELECT {_COLUMNS} FROM commands WHERE id = ANY($1)"
+
+_FINISHED = f"{_FIND} AND finished_at IS NOT NULL"
+
 _CLAIM_NEXT = f"""
     UPDATE commands
        SET state = 'running', started_at = clock_timestamp(), attempts = attempts + 1, lease_term = $1
@@ -110,6 +114,16 @@ async def get(conn: Connection, command_id: int) -> Command | None:
     """Return a command as it stands."""
     row = await conn.fetchrow(_GET, command_id)
     return None if row is None else _command_of(row)
+
+
+async def find(conn: Connection, ids: Collection[int]) -> list[Command]:
+    """Return commands as they stand; unknown ones are left out."""
+    return [_command_of(row) for row in await conn.fetch(_FIND, list(ids))]
+
+
+async def finished(conn: Connection, ids: Collection[int]) -> list[Command]:
+    """Return those of the commands whose outcome is known."""
+    return [_command_of(row) for row in await conn.fetch(_FINISHED, list(ids))]
 
 
 async def claim_next(conn: Connection, lease: Lease, *, without: Collection[str] = ()) -> Command | None:

@@ -155,25 +155,37 @@ class Filter:
     period: int | None = None
     since: datetime | None = None
     until: datetime | None = None
+    peer_address: str | None = None
+    min_amount: int | None = None
+    max_amount: int | None = None
 
 
 ANY = Filter()
+
+_LAST_ID = 2**63 - 1
 
 _MATCHES = """($1::text IS NULL OR aa_address = $1)
        AND ($2::text IS NULL OR asset = $2)
        AND ($3::bigint IS NULL OR period = $3)
        AND ($4::timestamptz IS NULL OR accepted_at >= $4)
-       AND ($5::timestamptz IS NULL OR accepted_at < $5)"""
+       AND ($5::timestamptz IS NULL OR accepted_at < $5)
+       AND ($6::text IS NULL OR aa_address IN (SELECT aa_address FROM channels WHERE peer_address = $6))
+       AND ($7::bigint IS NULL OR payment_amount >= $7)
+       AND ($8::bigint IS NULL OR payment_amount <= $8)"""
 
-_PAGE = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} AND id > $6 ORDER BY id LIMIT $7"
+_PAGE = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} AND id > $9 AND id <= $11 ORDER BY id LIMIT $10"
 
-_PAGE_BACK = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} AND id < $6 ORDER BY id DESC LIMIT $7"
+_PAGE_BACK = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} AND id < $9 ORDER BY id DESC LIMIT $10"
+
+_TOTALS = f"""
+    SELECT asset, count(*) AS count, sum(payment_amount)::text AS amount
+      FROM payments WHERE {_MATCHES}
+     GROUP BY asset ORDER BY asset
+"""
 
 _GET = f"SELECT {_COLUMNS} FROM payments WHERE id = $1"
 
 _EXPORT = f"SELECT {_COLUMNS} FROM payments WHERE {_MATCHES} ORDER BY id"
-
-_LAST_ID = 2**63 - 1
 
 
 async def get(conn: Connection, payment_id: int) -> Payment | None:
@@ -182,12 +194,15 @@ async def get(conn: Connection, payment_id: int) -> Payment | None:
     return None if row is None else _payment_of(row)
 
 
-async def page(conn: Connection, which: Filter = ANY, *, after: int = 0, limit: int = 100) -> list[Payment]:
+async def page(
+    conn: Connection, which: Filter = ANY, *, after: int = 0, until_id: int = _LAST_ID, limit: int = 100
+) -> list[Payment]:
     """Return payments, oldest first. The cursor `after` is the id of the last one of the page before.
 
-    A payment that is being committed may appear later than one with a greater id.
+    A payment that is being committed may appear later than one with a greater id, unless `until_id` is a number up to
+    which everything is decided (`shared.store.events`).
     """
-    rows = await conn.fetch(_PAGE, *_arguments(which), after, min(limit, MAX_PAGE))
+    rows = await conn.fetch(_PAGE, *_arguments(which), after, min(limit, MAX_PAGE), until_id)
     return [_payment_of(row) for row in rows]
 
 
@@ -206,8 +221,33 @@ async def export(conn: Connection, which: Filter = ANY, *, prefetch: int = 500) 
         yield _payment_of(row)
 
 
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What payments of one asset come to."""
+
+    asset: str
+    count: int
+    amount: int
+    """Of all together: it may exceed what a bigint holds."""
+
+
+async def totals(conn: Connection, which: Filter = ANY) -> list[Total]:
+    """Return what the payments come to, by asset."""
+    rows = await conn.fetch(_TOTALS, *_arguments(which))
+    return [Total(row["asset"], row["count"], int(row["amount"])) for row in rows]
+
+
 def _arguments(which: Filter) -> tuple[object, ...]:
-    return (which.aa_address, which.asset, which.period, which.since, which.until)
+    return (
+        which.aa_address,
+        which.asset,
+        which.period,
+        which.since,
+        which.until,
+        which.peer_address,
+        which.min_amount,
+        which.max_amount,
+    )
 
 
 def _columns(rows: Collection[tuple[object, ...]], width: int) -> list[list[object]]:

@@ -19,6 +19,12 @@ _OF = """
      WHERE aa_address = $1 AND auto_refill_amount IS NOT NULL
 """
 
+_OF_MANY = """
+    SELECT aa_address, auto_refill_threshold AS threshold, auto_refill_amount AS amount
+      FROM channels
+     WHERE aa_address = ANY($1) AND auto_refill_amount IS NOT NULL
+"""
+
 _REFILLED = """
     SELECT aa_address
       FROM channels
@@ -38,6 +44,12 @@ async def of(conn: Connection, aa_address: str) -> AutoRefill | None:
     """Return how the channel is refilled, None if it is not."""
     row = await conn.fetchrow(_OF, aa_address)
     return None if row is None else AutoRefill(**row)
+
+
+async def of_many(conn: Connection, addresses: list[str]) -> dict[str, AutoRefill]:
+    """Return how the channels are refilled; those that are not are left out."""
+    rows = await conn.fetch(_OF_MANY, addresses)
+    return {row["aa_address"]: AutoRefill(threshold=row["threshold"], amount=row["amount"]) for row in rows}
 
 
 async def refilled(conn: Connection, after: str = "", *, limit: int = MAX_PAGE) -> list[str]:

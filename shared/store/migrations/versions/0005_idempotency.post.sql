@@ -1,0 +1,1 @@
+-- Kept answers came with this release: there is nothing to take away.
