@@ -20,6 +20,8 @@ class Contact:
 
 _OF = "SELECT peer_url AS url, peer_device AS device FROM channels WHERE aa_address = $1"
 
+_HAS_OPEN_CHANNEL = "SELECT EXISTS (SELECT FROM channels WHERE peer_device = $1 AND status <> 'closed')"
+
 _NOTE = "UPDATE channels SET peer_device = $2 WHERE aa_address = $1 AND peer_device IS NULL"
 
 _REPLACE = "UPDATE channels SET peer_device = $2 WHERE aa_address = $1 AND peer_device IS DISTINCT FROM $2"
@@ -29,6 +31,12 @@ async def of(conn: Connection, aa_address: str) -> Contact | None:
     """Return the ways to a channel's peer, None for an unknown channel."""
     row = await conn.fetchrow(_OF, aa_address)
     return None if row is None else Contact(**row)
+
+
+async def has_open_channel(conn: Connection, device_address: str) -> bool:
+    """Whether a device is the contact of a channel that is not closed."""
+    found: bool = await conn.fetchval(_HAS_OPEN_CHANNEL, device_address)
+    return found
 
 
 async def note_device(conn: Connection, aa_address: str, device_address: str) -> None:

@@ -66,6 +66,8 @@ _HEARD = """
        AND (hub <> coalesce($2, hub) OR heard_at IS NULL OR heard_at < clock_timestamp() - interval '1 hour')
 """
 
+_DOUBT = "UPDATE correspondents SET is_confirmed = false WHERE device_address = $1"
+
 _FORGET = "DELETE FROM correspondents WHERE device_address = $1"
 
 _FORGET_IDLE = """
@@ -108,6 +110,11 @@ async def add(
 async def heard(conn: Connection, device_address: str, hub: str | None) -> None:
     """Note that a correspondent has written, and from where if it said so. Worker only."""
     await conn.execute(_HEARD, device_address, hub)
+
+
+async def doubt(conn: Connection, device_address: str) -> None:
+    """Note that a device says it is not paired with us: it has to be asked again. Worker only."""
+    await conn.execute(_DOUBT, device_address)
 
 
 async def forget(conn: Connection, device_address: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from shared.obyte.device_login import read_temporary_key
 from shared.obyte.device_messages import seal_message
@@ -14,10 +14,28 @@ if TYPE_CHECKING:
 
     from shared.obyte.keys import KeyPair
     from shared.obyte.serialization import JsonValue
-    from shared.store.correspondents import Correspondent
     from worker.devices.hubs import HubConnections
 
 _KEY_CHANGED = "wrong recipient ephemeral pubkey"
+
+
+class Recipient(Protocol):
+    """A device that a message can be left for."""
+
+    @property
+    def device_address(self) -> str:
+        """Who it is."""
+        ...
+
+    @property
+    def pubkey(self) -> str:
+        """The permanent key that the address is made of."""
+        ...
+
+    @property
+    def hub(self) -> str:
+        """Where messages for it are left: host and path."""
+        ...
 
 
 class Courier:
@@ -36,7 +54,7 @@ class Courier:
         self._device_hub = device_hub
         self._random_bytes = random_bytes
 
-    async def send(self, to: Correspondent, subject: str, body: JsonValue) -> None:
+    async def send(self, to: Recipient, subject: str, body: JsonValue) -> None:
         """Return when the recipient's hub keeps the message. Raises HubError, DeviceMessageError."""
         try:
             await self._send_once(to, subject, body)
@@ -46,7 +64,7 @@ class Courier:
             # Between telling us its temporary key and taking our message the recipient has changed it.
             await self._send_once(to, subject, body)
 
-    async def _send_once(self, to: Correspondent, subject: str, body: JsonValue) -> None:
+    async def _send_once(self, to: Recipient, subject: str, body: JsonValue) -> None:
         client = await self._hubs.get(to.hub)
         package = await client.request("hub/get_temp_pubkey", to.pubkey)
         message = seal_message(

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from shared.logs import get_logger
 from shared.obyte.errors import DeviceMessageError, HubError
 from shared.obyte.pairing import is_valid_hub
-from shared.store import correspondents, handled_messages
+from shared.store import contacts, correspondents, handled_messages
 from worker.devices.asking import OBJECT
 from worker.devices.pairing import PAIRING, PairingError
+from worker.devices.strangers import REMOVED, asks_for_channel
 
 if TYPE_CHECKING:
     from shared.obyte.device_messages import DeviceMessage
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from worker.devices.pairing import Pairings
     from worker.devices.pending import PendingRequests
     from worker.devices.requests import ChannelRequests
+    from worker.devices.strangers import Strangers
     from worker.guard import Guard
 
 logger = get_logger(__name__)
@@ -38,7 +40,7 @@ ANSWER_TIMEOUT_S = 10.0
 class Handling:
     """Handles messages that were checked and read."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (every part that a message can concern)
         self,
         guard: Guard,
         keys: KeyRing,
@@ -49,6 +51,7 @@ class Handling:
         requests: ChannelRequests,
         pending: PendingRequests,
         pairing_rate: RateLimit,
+        strangers: Strangers,
     ) -> None:
         self._guard = guard
         self._keys = keys
@@ -58,6 +61,7 @@ class Handling:
         self._requests = requests
         self._pending = pending
         self._pairing_rate = pairing_rate
+        self._strangers = strangers
 
     async def handle(self, message: DeviceMessage) -> None:
         """Do what a message asks for, unless that was done before. Raises StoreError: then it has to come again."""
@@ -70,9 +74,13 @@ class Handling:
             await self._pair(message, is_known=sender is not None)
         elif message.subject == OBJECT and sender is not None:
             await self._serve(message, sender)
+        elif message.subject == REMOVED and sender is not None:
+            await self._part(message)
         else:
             # Strangers may ask to be paired and nothing else; other subjects are those of wallets with a screen.
             await self._mailbox.delete(message.message_hash)
+            if message.subject == OBJECT and asks_for_channel(message):
+                await self._tell_stranger(message)
 
     async def _pair(self, message: DeviceMessage, *, is_known: bool) -> None:
         reply = None
@@ -88,6 +96,22 @@ class Handling:
         await self._mailbox.delete(message.message_hash)
         if reply is not None:
             await self._send(paired.correspondent, PAIRING, reply)
+
+    async def _part(self, message: DeviceMessage) -> None:
+        """Take note that a device does not know us any more: its next code pairs us anew."""
+        async with self._guard.transaction() as conn:
+            await correspondents.doubt(conn, message.sender)
+            await handled_messages.mark(conn, message.message_hash)
+            await self._keys.mark_used(conn, message.recipient_pubkey)
+        logger.info("device_has_parted", device=message.sender)
+        await self._mailbox.delete(message.message_hash)
+
+    async def _tell_stranger(self, message: DeviceMessage) -> None:
+        async with self._guard.reading() as conn:
+            is_in_use = await contacts.has_open_channel(conn, message.sender)
+        # A JavaScript wallet that has dropped us ends when it is to pay in a channel that it still has with us.
+        if not is_in_use:
+            await self._strangers.tell(message)
 
     async def _serve(self, message: DeviceMessage, sender: Correspondent) -> None:
         hub = message.device_hub if is_valid_hub(message.device_hub) else None

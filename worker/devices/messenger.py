@@ -31,6 +31,7 @@ from worker.devices.mailbox import MAX_MESSAGE_CHARACTERS, MAX_NOTIFICATIONS, Ma
 from worker.devices.pairing import Pairings
 from worker.devices.pending import PendingRequests
 from worker.devices.requests import ChannelRequests
+from worker.devices.strangers import Strangers
 from worker.guard import Guard
 from worker.pacing import Backoff, Bell
 
@@ -125,6 +126,7 @@ class Messenger:
             requests=ChannelRequests(self._receiver, max_age_s=settings.request_max_age_s, clock=clock),
             pending=pending,
             pairing_rate=RateLimit(PAIRINGS_AT_ONCE, PAIRINGS_PER_S, monotonic),
+            strangers=Strangers(courier, monotonic=monotonic),
         )
         self._asking = Asking(self._guard, self._mailbox.logged_in, pairings, courier, pending)
         self._inbox = Inbox()

@@ -72,11 +72,11 @@ async def test_what_is_no_invitation_of_ours_pairs_nobody(node: Node, phone: Pho
     await node.until_known(phone.address)
 
 
-async def test_strangers_are_not_answered(node: Node, phone: Phone) -> None:
+async def test_strangers_are_not_served(node: Node, phone: Phone) -> None:
     await phone.send("object", {"command": "create_channel", "params": Payer().parameters, "tag": "t"})
     await phone.send("text", "hello")
     await node.until_read()
-    assert phone.received.empty()
+    assert (await phone.next("removed_paired_device")).body == "removed"
     assert await node.knows(phone.address) is None
     async with node.database.connection() as conn:
         assert await contacts.of(conn, Payer().channel) is None
