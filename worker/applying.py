@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, TypeGuard
 from shared.agent.triggers import read_peer_trigger
 from shared.channels.doubt import unsure_period
 from shared.channels.errors import ContradictoryEventError, EventGapError
+from shared.channels.exposure import stolen
 from shared.channels.ledger import Closed, Closing, LedgerEvent, Meaning, Opened, Refused, apply, deposit_in, undo
 from shared.channels.model import MAX_AMOUNT, Channel, PeerUnit, Status, as_agents_count
-from shared.store import channels, deposits, instance, journal, ledger_events, peer_units, refills
+from shared.store import channels, deposits, instance, journal, ledger_events, peer_units, refills, robberies
 from shared.store.deposits import DepositState
 from shared.store.ledger_events import EventKind, RecordedEvent
+from shared.store.robberies import Robbery
 from worker.telling import told
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ class Applied:
     peer_units_changed: bool = False
     unknown_promise: Closing | None = None
     """A closing of the peer with a package of ours for more than we know to have signed."""
+    robberies: list[Robbery] = field(default_factory=list)
+    """Periods among the events that were ended by a fraud proof which was not ours."""
     obstacle: EventGapError | ContradictoryEventError | None = None
     """Why the events after the last one in `responses` were not applied."""
 
@@ -62,8 +66,19 @@ def advance(channel: Channel, responses: Iterable[Response]) -> Applied:
             break
         if _shows_unknown_promise(response.event, before):
             applied.unknown_promise = response.event
+        if (amount := stolen(before, response.event)) is not None:
+            applied.robberies.append(_robbery(before, response, amount))
         applied.responses.append(response)
     return applied
+
+
+def may_be_robbed(channel: Channel, responses: Iterable[Response]) -> bool:
+    """Whether a robbery may be among the new events."""
+    return any(
+        isinstance(response.event, Closed) and response.event.by_fraud_proof and not response.event.received
+        for response in responses
+        if response.event.event_id > channel.last_event_id
+    )
 
 
 async def apply_news(
@@ -79,7 +94,8 @@ async def apply_news(
 
     `ours`: our own units to the channel whose fate was open when the hub was asked. `asked`: units that the hub was
     asked for by their hash, so that not telling of them means not knowing them. `verified`: unstable units whose
-    author signatures were checked; others are not believed.
+    author signatures were checked; others are not believed. Where `may_be_robbed` says so, the peer was locked by
+    `robberies.lock_peer` before the channel.
     """
     applied = advance(channel, news.responses)
     for response in applied.responses:
@@ -89,6 +105,8 @@ async def apply_news(
     if any(isinstance(response.event, Closed) and response.event.by_fraud_proof for response in applied.responses):
         # Whoever has robbed us with agent 1.1, or tried to lie, would do so with every further deposit.
         await refills.switch(conn, channel.aa_address, None)
+    for robbery in applied.robberies:
+        await robberies.record(conn, robbery)
     await _resolve_journal(conn, applied, news, ours, asked)
     if applied.responses and (channel.unsure_period or not channel.last_event_id):
         await _doubt(conn, applied)
@@ -96,6 +114,17 @@ async def apply_news(
         await channels.save_transition(conn, applied.channel)
     await _follow_peer_units(conn, applied, news, ours, asked, verified)
     return applied
+
+
+def _robbery(before: Channel, response: Response, amount: int) -> Robbery:
+    return Robbery(
+        aa_address=before.aa_address,
+        period=before.period,
+        peer_address=before.peer_address,
+        asset=before.asset,
+        amount=amount,
+        unit=response.unit,
+    )
 
 
 def _shows_unknown_promise(event: LedgerEvent, before: Channel) -> TypeGuard[Closing]:

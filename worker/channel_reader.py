@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,11 @@ from shared.agent.triggers import read_peer_trigger
 from shared.channels.errors import EventGapError
 from shared.channels.ledger import Closed, Closing
 from shared.logs import get_logger
-from shared.store import channels
+from shared.store import channels, robberies
 from shared.store.errors import DatabaseRestoredError, DatabaseUnavailableError, LeaseLostError, StoreError
-from worker.applying import Applied, apply_news
+from worker.applying import Applied, apply_news, may_be_robbed
 from worker.errors import WithholdingHubError
+from worker.metrics import ROBBERIES
 from worker.news import News, read_news
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class ChannelReader:
             if read_peer_trigger(unit.unit, channel) and await self._authors.is_genuine(unit.unit, client)
         }
         async with self._guard.transaction() as conn:
+            if may_be_robbed(channel, news.responses):
+                await robberies.lock_peer(conn, channel.peer_address)
             locked = await channels.lock_one(conn, channel.aa_address)
             if locked is None:
                 return Applied(channel)
@@ -122,6 +125,9 @@ class ChannelReader:
         aa_address = applied.channel.aa_address
         for response in applied.responses:
             logger.info("ledger_event", aa_address=aa_address, unit=response.unit, **_facts(response))
+        for robbery in applied.robberies:
+            ROBBERIES.inc()
+            logger.error("channel_robbed", **asdict(robbery))
         for unit, reason in applied.bounced.items():
             logger.warning("trigger_bounced", aa_address=aa_address, unit=unit, reason=reason)
         for unit in applied.void:

@@ -12,7 +12,7 @@ from shared.channels.ledger import Meaning
 from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.coins import BASE
 from shared.obyte.composing import Output
-from shared.store import assets, channels, deposits, peer_units
+from shared.store import assets, channels, deposits, peer_units, robberies
 from worker.wallet import Purpose, UnitOrder
 
 if TYPE_CHECKING:
@@ -38,12 +38,14 @@ class Depositing:
     async def check_exposure(self, conn: Connection, channel: Channel, amount: int) -> None:
         """Check that our money in the channel stays within the limits. Raises ExposureError."""
         measured = (await assets.exposures(conn, [channel.asset])).get(channel.asset)
+        has_robbed = await channels.peer_has_robbed(conn, channel.peer_address)
         may_deposit(
-            channel,
+            replace(channel, peer_has_robbed=has_robbed),
             amount,
             self.exposure.of(channel.asset),
             pending_deposits=await deposits.pending_amount(conn, channel.aa_address),
             total_at_risk=measured.at_risk if measured else 0,
+            robbed=(await robberies.amounts(conn)).get(channel.asset, 0),
             is_stopped=measured.is_stopped if measured else False,
         )
 

@@ -8,21 +8,30 @@ that grew otherwise. A measurement reads every channel, so the more it costs the
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from shared.channels.exposure import ANY_ASSET, AssetAtRisk, at_risk, channels_to_sweep, is_closable, is_near, must_stop
+from shared.channels.exposure import (
+    ANY_ASSET,
+    AssetAtRisk,
+    at_risk,
+    channels_to_sweep,
+    is_closable,
+    is_near,
+    must_stop,
+)
 from shared.logs import get_logger
-from shared.store import assets, channels, exposure, peer_units
+from shared.store import assets, channels, exposure, peer_units, robberies
 from shared.store.alarms import AlarmKind
 from shared.store.errors import DatabaseBusyError
-from worker.metrics import AT_RISK, GREATEST_AT_RISK, LIMIT_AT_RISK
+from worker.metrics import AT_RISK, GREATEST_AT_RISK, LIMIT_AT_RISK, ROBBED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.channels.exposure import ExposureRules
     from shared.channels.model import ExposureLimits
+    from shared.store.robberies import Robbery
     from worker.alarms import Alarms
     from worker.guard import Guard
 
@@ -101,6 +110,10 @@ class Exposure:
         async with self._guard.reading() as conn:
             for asset, amount in (await exposure.deposits_on_their_way(conn)).items():
                 found[asset] = found.get(asset, AssetAtRisk()).joined(AssetAtRisk(total=amount))
+            # Last: what is stolen while the channels are read counts twice, rather than not at all.
+            for asset, amount in (await robberies.amounts(conn)).items():
+                found[asset] = found.get(asset, AssetAtRisk()).joined(AssetAtRisk(robbed=amount))
+            self._tell_of_robberies(await robberies.unforgiven(conn))
         return found
 
     async def _judge(self, found: dict[str, AssetAtRisk], now_s: float) -> list[str]:
@@ -124,7 +137,7 @@ class Exposure:
         for asset, risk in measured.items():
             limits = self._rules.of(asset)
             near = is_near(risk, limits, was_near=asset in self._alarms.subjects(AlarmKind.EXPOSURE_NEAR_LIMIT))
-            self._tell(asset, risk.total, limits, near=near, is_stopped=stopped[asset])
+            self._tell(asset, risk, limits, near=near, is_stopped=stopped[asset])
             wanted += channels_to_sweep(risk, limits, is_near_limit=near)
         self._before = {asset: _Before(risk.total, now_s) for asset, risk in measured.items() if risk.total}
         self._show(measured)
@@ -137,12 +150,21 @@ class Exposure:
             return 0
         return int((total - before.total) * self._interval_s / (now_s - before.at_s))
 
-    def _tell(self, asset: str, total: int, limits: ExposureLimits, *, near: bool, is_stopped: bool) -> None:
+    def _tell(self, asset: str, risk: AssetAtRisk, limits: ExposureLimits, *, near: bool, is_stopped: bool) -> None:
         for kind, stands in ((AlarmKind.EXPOSURE_NEAR_LIMIT, near), (AlarmKind.EXPOSURE_LIMIT, is_stopped)):
             if stands:
-                self._alarms.raise_(kind, asset, at_risk=total, max_total=limits.max_total)
+                facts = {"at_risk": risk.total, "robbed": risk.robbed, "max_total": limits.max_total}
+                self._alarms.raise_(kind, asset, **facts)
             else:
                 self._alarms.clear(kind, asset)
+
+    def _tell_of_robberies(self, found: list[Robbery]) -> None:
+        """Let an alarm stand for every channel whose robbery nobody has forgiven, as far as they are listed."""
+        for robbery in found:
+            facts = {name: value for name, value in asdict(robbery).items() if name != "aa_address"}
+            self._alarms.raise_(AlarmKind.ROBBED, robbery.aa_address, **facts)
+        for aa_address in self._alarms.subjects(AlarmKind.ROBBED) - {robbery.aa_address for robbery in found}:
+            self._alarms.clear(AlarmKind.ROBBED, aa_address)
 
     def _show(self, measured: dict[str, AssetAtRisk]) -> None:
         """Set the gauges. Peers choose the names of assets: those that are not listed share one label."""
@@ -153,6 +175,7 @@ class Exposure:
                 if (asset if asset in self._rules.by_asset else ANY_ASSET) == listed
             ]
             AT_RISK.labels(asset=listed).set(max((risk.total for risk in those), default=0))
+            ROBBED.labels(asset=listed).set(max((risk.robbed for risk in those), default=0))
             GREATEST_AT_RISK.labels(asset=listed).set(max((risk.greatest for risk in those), default=0))
             LIMIT_AT_RISK.labels(asset=listed).set(self._rules.of(listed).max_total)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from shared.logs import get_logger
 
@@ -32,6 +32,10 @@ GREATEST_AT_RISK = Gauge(
     "sluice_at_risk_greatest_channel", f"What one peer could take; {_LISTED}", ["asset"], registry=REGISTRY
 )
 LIMIT_AT_RISK = Gauge("sluice_at_risk_limit", "At this much payments are stopped", ["asset"], registry=REGISTRY)
+ROBBED = Gauge(
+    "sluice_robbed", f"What peers have taken and nobody has forgiven; {_LISTED}", ["asset"], registry=REGISTRY
+)
+ROBBERIES = Counter("sluice_robberies", "Periods that were ended by a fraud proof not ours", registry=REGISTRY)
 UNSETTLED = Gauge("sluice_unsettled_channels", "Channels whose closing has not ended yet", registry=REGISTRY)
 CLOSING_DEADLINE = Gauge(
     "sluice_closing_deadline_seconds",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shared.channels.exposure import exceeds, refusal_text
+from shared.channels.exposure import exceeds, is_blocked, refusal_text
 from shared.channels.model import Allowance, Channel, PackageTerms, PeerUnit, Status
 
 
@@ -19,6 +19,7 @@ class Rule(StrEnum):
 
     WRONG_CHANNEL = "wrong_channel"
     WRONG_SIGNER = "wrong_signer"
+    PEER_BLOCKED = "peer_blocked"
     CLOSING = "channel_closing"
     UNSURE = "channel_unsure"
     WRONG_PERIOD = "wrong_period"
@@ -119,6 +120,9 @@ def _refusal_of_state(channel: Channel, terms: PackageTerms, allowance: Allowanc
     if terms.signer != channel.peer_address:
         reason = f"package signed by wrong address expected : {channel.peer_address}"
         return Refused(Rule.WRONG_SIGNER, reason, channel)
+    if is_blocked(channel):
+        reason = f"nothing is taken from this address in channels of version {channel.version}: one was robbed"
+        return Refused(Rule.PEER_BLOCKED, reason, channel)
     if channel.is_closing:
         return Refused(Rule.CLOSING, "closing initiated", channel)
     return _refusal_of_period(channel, terms) or _refusal_of_peer_units(channel, allowance)

@@ -12,6 +12,9 @@ there only packages signed by us prove anything, and we admit all of them.
     at risk in an asset, in all      what happens, at each measurement
     4/5 of `max_total`               channels are closed, the greatest first, until 3/5 would be left
     `max_total`                      no more packages in channels that can be robbed, until less than 4/5 is left
+
+What was stolen nevertheless lowers `max_total` until a person has seen and forgiven it, and the peer who did it is
+blocked: nothing more is put at risk in any channel of his that can be robbed. So the limits hold over many periods.
 """
 
 from __future__ import annotations
@@ -20,10 +23,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from shared.channels.errors import ExposureError
+from shared.channels.ledger import Closed
 from shared.channels.model import MAX_AMOUNT, Channel, ExposureLimits, Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from shared.channels.ledger import LedgerEvent
 
 REPAIRED_VERSIONS = frozenset({"1.2"})
 """Versions of the agent that only let the injured party prove a fraud. Any other one can be robbed."""
@@ -77,6 +83,24 @@ def earned(channel: Channel) -> int:
     return max(0, at_risk(channel) - max(0, channel.deposited_by_me - channel.spent_by_me))
 
 
+def stolen(before: Channel, event: LedgerEvent) -> int | None:
+    """Return what the event has robbed us of in a channel that was in the state `before`; None if it is no robbery.
+
+    The peer has closed, and then a fraud was proven by somebody else than us: everything went to him, the peer himself
+    or a stranger who had copied our proof. 0 where nothing was at risk as far as we know.
+    """
+    if not isinstance(event, Closed) or before.status is not Status.CLOSING_BY_PEER:
+        return None
+    if not event.by_fraud_proof or event.received:
+        return None
+    return at_risk(before)
+
+
+def is_blocked(channel: Channel) -> bool:
+    """Whether nothing more may be put at risk in the channel, for what its peer has done."""
+    return channel.peer_has_robbed and version_is_robbable(channel.version)
+
+
 def is_closable(channel: Channel) -> bool:
     """Whether the channel's period can be ordered closed, as far as its row tells."""
     return channel.status is Status.OPEN and channel.period_closed_by_me != channel.period
@@ -111,16 +135,19 @@ def may_deposit(
     *,
     pending_deposits: int = 0,
     total_at_risk: int = 0,
+    robbed: int = 0,
     is_stopped: bool = False,
 ) -> None:
     """Return if we may deposit `amount` into the channel. Raises ExposureError.
 
     `pending_deposits`: deposits of ours on their way to the agent. `total_at_risk`, `is_stopped`: of the asset, as last
-    measured; that may know of them already, which errs on the safe side. What we have signed to the peer is his and not
-    at risk.
+    measured; that may know of them already, which errs on the safe side. `robbed`: what was stolen of the asset and not
+    forgiven. What we have signed to the peer is his and not at risk.
     """
     if not version_is_robbable(channel.version):
         return
+    if channel.peer_has_robbed:
+        raise ExposureError(f"{channel.peer_address} has robbed us: nothing more is deposited for him to take")
     after = replace(channel, deposited_by_me=channel.deposited_by_me + pending_deposits + amount)
     ours = after.deposited_by_me - after.spent_by_me
     if ours > limits.max_own_deposit:
@@ -132,9 +159,10 @@ def may_deposit(
             f"{at_risk(after)} would be at risk in the channel, the limit is max_by_channel {limits.max_by_channel}"
         )
     total = total_at_risk + pending_deposits + amount
-    if is_stopped or total > limits.max_total:
+    if is_stopped or total + robbed > limits.max_total:
         raise ExposureError(
-            f"{total} would be at risk in all channels of the asset, the limit is max_total {limits.max_total}"
+            f"{total} would be at risk in all channels of the asset and {robbed} was robbed, "
+            f"the limit is max_total {limits.max_total}"
         )
 
 
@@ -162,6 +190,8 @@ class AssetAtRisk:
     """Channels in which enough was earned to close them, the greatest first; there may be more of them."""
     closable: tuple[ChannelAtRisk, ...] = ()
     """Channels that could be closed, the greatest first; there may be more of them."""
+    robbed: int = 0
+    """What was stolen of the asset and no person has forgiven. No part of `total`, but of what `max_total` limits."""
 
     def joined(self, other: AssetAtRisk) -> AssetAtRisk:
         """Return what was found in both, different parts of the asset's channels."""
@@ -171,6 +201,7 @@ class AssetAtRisk:
             greatest=max(self.greatest, other.greatest),
             ripe=_greatest(self.ripe + other.ripe),
             closable=_greatest(self.closable + other.closable),
+            robbed=self.robbed + other.robbed,
         )
 
 
@@ -182,9 +213,14 @@ def _greatest(channels: tuple[ChannelAtRisk, ...]) -> tuple[ChannelAtRisk, ...]:
     return tuple(ordered[:MAX_CHANNELS_LISTED])
 
 
+def max_at_risk(found: AssetAtRisk, limits: ExposureLimits) -> int:
+    """Return how much may be at risk in an asset: `max_total`, less what was stolen already."""
+    return max(0, limits.max_total - found.robbed)
+
+
 def is_near(found: AssetAtRisk, limits: ExposureLimits, *, was_near: bool) -> bool:
     """Whether so much is at risk that channels are closed for that alone."""
-    return found.total > 0 and found.total * 5 >= limits.max_total * (3 if was_near else 4)
+    return found.total > 0 and found.total * 5 >= max_at_risk(found, limits) * (3 if was_near else 4)
 
 
 def must_stop(found: AssetAtRisk, limits: ExposureLimits, *, growth: int, was_stopped: bool) -> bool:
@@ -193,11 +229,12 @@ def must_stop(found: AssetAtRisk, limits: ExposureLimits, *, growth: int, was_st
     `growth`: by how much the total will be greater at the next measurement if it goes on growing as it did since the
     last one. Looking ahead keeps the total below the limit for as long as payments do not come faster.
     """
+    maximum = max_at_risk(found, limits)
     if found.total == 0:
-        return False
-    if was_stopped and found.total * 5 >= limits.max_total * 4:
+        return found.robbed > 0 and maximum == 0
+    if was_stopped and found.total * 5 >= maximum * 4:
         return True
-    return found.total + max(0, growth) >= limits.max_total
+    return found.total + max(0, growth) >= maximum
 
 
 def channels_to_sweep(found: AssetAtRisk, limits: ExposureLimits, *, is_near_limit: bool) -> list[str]:
@@ -205,7 +242,7 @@ def channels_to_sweep(found: AssetAtRisk, limits: ExposureLimits, *, is_near_lim
     wanted = {channel.aa_address: channel.at_risk for channel in found.ripe}
     left = found.total - found.settling - sum(wanted.values())
     for channel in found.closable if is_near_limit and limits.sweep_above != NEVER else ():
-        if left * 5 <= limits.max_total * 3:
+        if left * 5 <= max_at_risk(found, limits) * 3:
             break
         if channel.aa_address not in wanted:
             wanted[channel.aa_address] = channel.at_risk

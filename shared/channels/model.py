@@ -67,6 +67,8 @@ class Channel:
     unsure_period: int = 0
     """After a restore of the database: the period in which both sides may have signed more than is known here, 0 if
     none. Nothing is accepted, signed or closed by us in it; a closing of the peer is answered."""
+    peer_has_robbed: bool = False
+    """The peer has robbed us in this or another channel, and no person has forgiven it (`shared.channels.exposure`)."""
 
     @property
     def current_period(self) -> int:

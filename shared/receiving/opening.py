@@ -114,6 +114,10 @@ class Openings:
                 )
         if insertion is Insertion.CONFLICT:
             raise ChannelRefused("salt_exists", "this salt already exists")
+        if insertion is Insertion.BLOCKED:
+            raise ChannelRefused(
+                "peer_blocked", f"no channels of version {new.version} are opened with this address: one was robbed"
+            )
         if insertion is Insertion.TOO_MANY:
             raise ChannelRefused("too_many_channels", "too many channels wait for their first deposit")
         if insertion is Insertion.CREATED:

@@ -35,6 +35,7 @@ class AlarmKind(StrEnum):
     CLOCK_DIFFERS = "clock_differs"
     EXPOSURE_NEAR_LIMIT = "exposure_near_limit"
     EXPOSURE_LIMIT = "exposure_limit"
+    ROBBED = "robbed"
     RESTORED_DATABASE = "restored_database"
     AGENT_CROWDED = "agent_crowded"
 
@@ -57,6 +58,7 @@ _CRITICAL = frozenset(
         AlarmKind.HUB_AWAY,
         AlarmKind.HUB_UPGRADE_REQUIRED,
         AlarmKind.EXPOSURE_LIMIT,
+        AlarmKind.ROBBED,
         AlarmKind.RESTORED_DATABASE,
         AlarmKind.AGENT_CROWDED,
     }
@@ -78,6 +80,7 @@ _ADVICE = {
     AlarmKind.CLOCK_DIFFERS: "This machine's clock differs from the ledger's: set it, and keep it set (NTP).",
     AlarmKind.EXPOSURE_NEAR_LIMIT: "What peers could steal through agent 1.1 nears its limit: channels are swept.",
     AlarmKind.EXPOSURE_LIMIT: "The limit of what is at risk is reached: payments of agent 1.1 channels are refused.",
+    AlarmKind.ROBBED: "A peer has emptied a channel and is blocked: look at it, see `sluice channels forgive`.",
     AlarmKind.RESTORED_DATABASE: "The database is older than what was signed: see `records` in `sluice doctor`.",
     AlarmKind.AGENT_CROWDED: "A channel's agent was sent so many coins that it may fail to pay out: decision 0016, W4.",
 }

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 STATE_COLUMNS = """
     aa_address, own_address, peer_address, asset, timeout_s, version, status, period, deposited_by_peer,
     deposited_by_me, spent_by_peer, spent_by_me, credit, period_closed_by_me, close_started_at_s, claimed_by_peer,
-    last_event_id, definition_confirmed, unsure_period"""
+    last_event_id, definition_confirmed, unsure_period, peer_has_robbed"""
 """What makes a `Channel`, except `claim`, which the front's role may not read."""
 
 ALL_COLUMNS = f"""{STATE_COLUMNS}, salt, role, peer_url, has_peer_units, created_at, updated_at"""
@@ -93,6 +93,7 @@ def channel_of(row: asyncpg.Record, claim: str | None = None) -> Channel:
         last_event_id=row["last_event_id"],
         definition_confirmed=row["definition_confirmed"],
         unsure_period=row["unsure_period"],
+        peer_has_robbed=row["peer_has_robbed"],
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from shared.channels.exposure import version_is_robbable
 from shared.store.channel_rows import (
     ALL_COLUMNS,
     STATE_COLUMNS,
@@ -95,6 +96,8 @@ class Insertion(StrEnum):
     TOO_MANY = "too_many"
     """Too many channels were asked for and never opened."""
 
+    BLOCKED = "blocked"
+    """The peer has robbed us, and a channel of this version could be robbed again."""
 
 _INSERT = """
     WITH asset AS (INSERT INTO assets (asset) VALUES ($4) ON CONFLICT DO NOTHING)
@@ -117,7 +120,13 @@ _COUNT_NEVER_OPENED = """
      WHERE last_event_id = 0
 """
 
-_OPENINGS_LOCK = 0x51_0C_E0_9E
+_HAS_ROBBED = "SELECT EXISTS (SELECT FROM channels WHERE peer_address = $1 AND peer_has_robbed)"
+
+_LOCK_OPENINGS = "SELECT pg_advisory_xact_lock($1)"
+_LOCK_OPENINGS_SHARED = "SELECT pg_advisory_xact_lock_shared($1)"
+
+OPENINGS_LOCK = 0x51_0C_E0_9E
+"""Held while a channel is inserted that depends on what other channels there are; released with the transaction."""
 
 
 async def insert(
@@ -126,13 +135,19 @@ async def insert(
     """Insert a channel unless it exists. Call it in a transaction.
 
     The limits count channels that were asked for and never opened: asking costs the asker nothing. With a limit given,
-    insertions follow each other, so the limit is exact.
+    insertions follow each other, so the limit is exact. That a peer is blocked is exact without one, too: no insertion
+    and no blocking overlap.
     """
-    if max_unopened_of_peer is not None or max_unopened is not None:
+    is_limited = max_unopened_of_peer is not None or max_unopened is not None
+    is_robbable = version_is_robbable(new.version)
+    if is_limited or is_robbable:
         known = await _compared(conn, new)
         if known is not None:
             return known
-        await conn.execute("SELECT pg_advisory_xact_lock($1)", _OPENINGS_LOCK)
+        await conn.execute(_LOCK_OPENINGS if is_limited else _LOCK_OPENINGS_SHARED, OPENINGS_LOCK)
+    if is_robbable and await peer_has_robbed(conn, new.peer_address):
+        return await _compared(conn, new) or Insertion.BLOCKED
+    if is_limited:
         [unopened] = await conn.fetch(_COUNT_NEVER_OPENED, new.peer_address)
         if _reached(unopened["of_peer"], max_unopened_of_peer) or _reached(unopened["of_all"], max_unopened):
             return await _compared(conn, new) or Insertion.TOO_MANY
@@ -142,6 +157,11 @@ async def insert(
 
 
 async def _compared(conn: Connection, new: NewChannel) -> Insertion | None:
+async def peer_has_robbed(conn: Connection, peer_address: str) -> bool:
+    """Whether a peer has robbed us, in any channel, and nobody has forgiven it."""
+    return bool(await conn.fetchval(_HAS_ROBBED, peer_address))
+
+
     """What the channel on record under the address is to the new one, None without one."""
     is_same = await conn.fetchval(_IS_SAME, *_identity(new))
     if is_same is None:

@@ -20,6 +20,7 @@ from sluice.cli.common import (
     read_settings,
     run,
 )
+from sluice.cli.forgiving import forgive
 from sluice.cli.sides import OfSide, Side, receivers_channel, refuse_for_payer, side_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
     commands.command(epilog="Example: sluice channels deposit AA_ADDRESS 500000")(deposit)
     commands.command(epilog="Example: sluice channels close AA_ADDRESS")(close)
     commands.command(epilog="Example: sluice channels sweep AA_ADDRESS --no-wait")(sweep)
+    commands.command(epilog="Example: sluice channels forgive AA_ADDRESS")(forgive)
     commands.command("auto-refill", epilog="Example: sluice channels auto-refill AA_ADDRESS 500000 --below 100000")(
         auto_refill
     )

@@ -34,8 +34,9 @@ UnitState: TypeAlias = Literal["composed", "posted", "done", "bounced", "failed"
 """`composed`: journaled, perhaps posted. `posted`: a hub has it. `done`: the agent has answered it."""
 
 _ON_ITS_WAY = "('composed', 'posted')"
-# Doubt about restored books is the receiver's: a payer keeps his in a file beside his keys.
-_STATE_FIELDS = tuple(item.name for item in fields(Channel) if item.name != "unsure_period")
+# Doubt about restored books, and who has robbed whom, is the receiver's to know.
+_RECEIVERS = frozenset({"unsure_period", "peer_has_robbed"})
+_STATE_FIELDS = tuple(item.name for item in fields(Channel) if item.name not in _RECEIVERS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """`close` and `sweep`: from the transaction that takes the command on, nothing more is accepted in the period.
 
-They have succeeded when the hub has the closing unit. Settlement makes and posts that unit.
+They have succeeded when the hub has the closing unit. Settlement makes and posts that unit. If the peer's closing was
+before it all the same, and robbed us, `robberies.record` corrects the outcome.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from shared.channels.closing import order_close
 from shared.channels.ledger import Meaning
 from shared.channels.model import Status
 from shared.orders import Close, Sweep
-from shared.store import channels, journal, refills
+from shared.store import channels, journal, refills, robberies
 from shared.store.journal import UnitState
 from worker.commands.kinds import Done, Kind, RefusedError, is_peer_closing, locked
 
@@ -49,6 +50,9 @@ class _Ending(Kind[EndingT]):
         async with self._guard.transaction() as conn:
             channel = await locked(conn, command)
             entries = await journal.of_channel(conn, channel.aa_address)
+            robbery = await robberies.find(conn, channel.aa_address, period)
+        if robbery is not None:
+            raise RefusedError("robbed", robberies.told(robbery))
         units = [entry for entry in entries if entry.purpose == Meaning.CLOSE and entry.period == period]
         last = units[-1] if units else None
         if last is not None and last.state in (UnitState.POSTED, UnitState.STABLE):

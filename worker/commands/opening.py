@@ -242,6 +242,8 @@ class OpenKind(Kind[Open]):
             peer_url=progress.get("url"),
         )
         inserted = await channels.insert(conn, new)
+        if inserted is Insertion.BLOCKED:
+            raise RefusedError("peer_blocked", "this peer has robbed us: look at it, then `sluice channels forgive`")
         if inserted is Insertion.CONFLICT:
             raise RefusedError("salt_in_use", "a channel with this peer has this salt, on other terms")
         known = await channels.lock_one(conn, channel.aa_address)

@@ -253,7 +253,10 @@ async def settled(world: World, peers: list[Peer]) -> bool:
     return sum([is_closing(await world.channel(peer)) for peer in peers]) >= 2
 
 
-async def test_a_thief_who_proves_himself_a_fraud_takes_no_more_than_the_limit(world: World) -> None:
+async def test_a_thief_who_proves_himself_a_fraud_takes_no_more_than_the_limit(
+    world: World, expected_errors: set[str]
+) -> None:
+    expected_errors |= {"channel_robbed", "robbed"}
     world.devnet.pause()
     async with world.running():
         peer = await world.peer()

@@ -119,7 +119,10 @@ async def test_a_refill_that_bounces_is_settled_before_the_next_one_is_made(
         await world.done("auto_refill", peer.channel, off=True)
 
 
-async def test_a_peer_who_has_robbed_the_channel_is_not_given_another_deposit(world: World) -> None:
+async def test_a_peer_who_has_robbed_the_channel_is_not_given_another_deposit(
+    world: World, expected_errors: set[str]
+) -> None:
+    expected_errors |= {"channel_robbed", "robbed"}
     async with world.running():
         peer = await world.peer()
         await world.open(peer)

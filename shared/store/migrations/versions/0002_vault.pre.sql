@@ -10,14 +10,18 @@ ALTER TABLE channels
   ADD COLUMN auto_refill_amount bigint CHECK (auto_refill_amount BETWEEN 1 AND 9000000000000000),
   -- After a restore: the period in which we may have signed more than this row knows. 0 when there is none.
   ADD COLUMN unsure_period bigint NOT NULL DEFAULT 0 CHECK (unsure_period >= 0),
+  -- The peer has an unforgiven row in `robberies`, for this channel or another one.
+  ADD COLUMN peer_has_robbed boolean NOT NULL DEFAULT false,
   ADD CONSTRAINT channels_auto_refill_is_complete CHECK (
     (auto_refill_threshold IS NULL) = (auto_refill_amount IS NULL)
   );
 
 CREATE INDEX channels_refilled ON channels (aa_address) WHERE auto_refill_amount IS NOT NULL;
 CREATE INDEX channels_unsure ON channels (aa_address) WHERE unsure_period > 0;
+CREATE INDEX channels_of_robbers ON channels (peer_address) WHERE peer_has_robbed;
 
-GRANT SELECT (peer_device, auto_refill_threshold, auto_refill_amount, unsure_period) ON channels TO sluice_front;
+GRANT SELECT (peer_device, auto_refill_threshold, auto_refill_amount, unsure_period, peer_has_robbed)
+  ON channels TO sluice_front;
 
 -- What is at risk in the channels of an asset, as the worker last measured it, and whether the fronts must stop.
 ALTER TABLE assets
@@ -29,6 +33,26 @@ ALTER TABLE assets
 CREATE INDEX assets_stopped ON assets (asset) WHERE is_stopped;
 
 GRANT UPDATE (at_risk, at_risk_measured_at, is_stopped) ON assets TO sluice_worker;
+
+-- Periods that ended by a fraud proof which was not ours, after their peer had closed them.
+CREATE TABLE robberies (
+  aa_address   text NOT NULL REFERENCES channels,
+  period       bigint NOT NULL CHECK (period > 0),
+  peer_address text NOT NULL,
+  asset        text NOT NULL,
+  -- What was at risk by our books: what an honest closing would have paid us.
+  amount       bigint NOT NULL CHECK (amount >= 0),
+  -- The agent's response that paid everything to somebody else.
+  unit         text NOT NULL CHECK (length(unit) = 44),
+  noticed_at   timestamptz NOT NULL DEFAULT now(),
+  -- A person has seen it and lets the peer go on. Until then it counts towards max_total.
+  forgiven_at  timestamptz,
+  PRIMARY KEY (aa_address, period)
+);
+
+CREATE INDEX robberies_unforgiven ON robberies (aa_address) WHERE forgiven_at IS NULL;
+
+GRANT SELECT, INSERT, UPDATE (forgiven_at) ON robberies TO sluice_worker;
 
 -- -------------------------------------------------------------------------------------------------- the ledger
 
