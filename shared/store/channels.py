@@ -95,9 +95,9 @@ class Insertion(StrEnum):
     """The peer has used the salt for another channel."""
     TOO_MANY = "too_many"
     """Too many channels were asked for and never opened."""
-
     BLOCKED = "blocked"
     """The peer has robbed us, and a channel of this version could be robbed again."""
+
 
 _INSERT = """
     WITH asset AS (INSERT INTO assets (asset) VALUES ($4) ON CONFLICT DO NOTHING)
@@ -156,12 +156,12 @@ async def insert(
     return await _compared(conn, new) or Insertion.CONFLICT
 
 
-async def _compared(conn: Connection, new: NewChannel) -> Insertion | None:
 async def peer_has_robbed(conn: Connection, peer_address: str) -> bool:
     """Whether a peer has robbed us, in any channel, and nobody has forgiven it."""
     return bool(await conn.fetchval(_HAS_ROBBED, peer_address))
 
 
+async def _compared(conn: Connection, new: NewChannel) -> Insertion | None:
     """What the channel on record under the address is to the new one, None without one."""
     is_same = await conn.fetchval(_IS_SAME, *_identity(new))
     if is_same is None:
