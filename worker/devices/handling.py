@@ -90,6 +90,7 @@ class Handling:
                     paired = await self._pairings.accept(conn, message)
                     await handled_messages.mark(conn, message.message_hash)
                     await self._keys.mark_used(conn, message.recipient_pubkey)
+                self._strangers.is_none(message.sender)
                 reply = paired.reply
             except PairingError as error:
                 logger.info("pairing_refused", device=message.sender, code=error.code, reason=str(error))

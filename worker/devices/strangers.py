@@ -76,6 +76,10 @@ class Strangers:
         finally:
             self._is_telling = False
 
+    def is_none(self, device: str) -> None:
+        """Take note that a device was paired with: if it is forgotten later it is told anew."""
+        self._told_at_s.pop(device, None)
+
     def _is_due(self, device: str) -> bool:
         now_s = self._monotonic()
         while self._told_at_s and next(iter(self._told_at_s.values())) <= now_s - ONCE_IN_S:

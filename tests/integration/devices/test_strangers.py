@@ -51,6 +51,10 @@ async def test_a_forgotten_device_comes_back_with_a_new_code(node: Node, paired:
     await paired.pair("fresh")
     await node.until_known(paired.address)
     assert (await paired.ask("dance", {}))["error"]
+    async with node.database.transaction() as conn:
+        await correspondents.forget(conn, paired.address)
+    await paired.send("object", REQUEST)
+    await paired.next(REMOVED)
 
 
 async def test_other_messages_of_strangers_are_not_answered(node: Node, phone: Phone) -> None:
