@@ -22,6 +22,7 @@ from shared.store.channel_rows import (
     stored_channel_of,
 )
 from shared.store.errors import StaleChannelError
+from shared.store.instance import AWAKE_AGE_S
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -37,7 +38,7 @@ _LOCK = f"""
     SELECT {STATE_COLUMNS}, role = 'B' AS created_by_me, has_peer_units,
            asset = ANY (ARRAY(SELECT asset FROM assets WHERE is_stopped)) AS asset_is_stopped,
            date_part('epoch', clock_timestamp()) AS now_s,
-           date_part('epoch', clock_timestamp() - (SELECT watcher_synced_at FROM instance)) AS watcher_age_s
+           (SELECT {AWAKE_AGE_S} FROM instance) AS watcher_age_s
       FROM channels
      WHERE aa_address = ANY($1)
      ORDER BY aa_address

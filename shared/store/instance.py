@@ -27,7 +27,8 @@ class Instance:
     network: str
     own_address: str
     watcher_age_s: float | None
-    """How long ago the watcher was last in step with the ledger; None if it never was, or not since a restore."""
+    """How long ago the watcher was last in step with the ledger; None if it never was, or not since a restore, or not
+    since the server started: what the files of a backup say is no sign of life (`AWAKE_AGE_S`)."""
     now_s: float
     """The database's clock when this was read."""
     pulse: int
@@ -40,8 +41,12 @@ class Instance:
     """Versions of the channels agent that are published on the network, as far as is known."""
 
 
-_READ = """
-    SELECT network, own_address, date_part('epoch', clock_timestamp() - watcher_synced_at) AS watcher_age_s,
+AWAKE_AGE_S = """CASE WHEN watcher_synced_at > pg_postmaster_start_time()
+         THEN date_part('epoch', clock_timestamp() - watcher_synced_at) END"""
+"""Between the start of a server with restored files and the start of the worker nobody has noticed the restore yet."""
+
+_READ = f"""
+    SELECT network, own_address, {AWAKE_AGE_S} AS watcher_age_s,
            date_part('epoch', clock_timestamp()) AS now_s, pulse, date_part('epoch', declared_at) AS declared_at_s,
            date_part('epoch', restored_at) AS restored_at_s, restored_reason, agent_versions
       FROM instance

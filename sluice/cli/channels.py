@@ -282,7 +282,7 @@ def _why_this_version(peer: str, version: str) -> str:
     if version != KNOWN_TO_ALL:
         return f"The channel is of agent version {version}, the only one allowed here; its owner may not know it."
     return (
-        f"The channel is of agent version {version}: nobody can be asked by an address, and this one every owner knows. "
+        f"The channel is of agent version {version}: an address cannot be asked, and every owner knows this one. "
         "If the owner runs Sluice, open with --version 1.2, which is safer."
     )
 

@@ -179,15 +179,18 @@ async def test_a_locked_channel_knows_the_time_and_the_age_of_the_watcher(
         locked = (await channels.lock(conn, [address(), address(5)]))[address()]
     assert locked.watcher_age_s is None
     assert not locked.created_by_me
-    await owner.execute(
-        "INSERT INTO instance (network, own_address, watcher_synced_at) VALUES ('devnet', $1, now() - interval '7 s')",
-        "O" * 32,
-    )
+    await owner.execute("INSERT INTO instance (network, own_address) VALUES ('devnet', $1)", "O" * 32)
+    await owner.execute("UPDATE instance SET watcher_synced_at = pg_postmaster_start_time() + interval '1 ms'")
+    up_s = await owner.fetchval("SELECT date_part('epoch', clock_timestamp() - pg_postmaster_start_time())")
     async with front.transaction() as conn:
         later = (await channels.lock(conn, [address()]))[address()]
     assert later.watcher_age_s is not None
-    assert 7 <= later.watcher_age_s < 12
+    assert 0 <= later.watcher_age_s - (up_s - 0.001) < 5
     assert 0 < later.now_s - locked.now_s < 5
+    await owner.execute("UPDATE instance SET watcher_synced_at = pg_postmaster_start_time()")
+    async with front.transaction() as conn:
+        restored = (await channels.lock(conn, [address()]))[address()]
+    assert restored.watcher_age_s is None
 
 
 async def test_what_an_asset_relies_on_is_the_sum_over_its_channels(front: Database, worker: Database) -> None:
