@@ -20,9 +20,13 @@ class HubChoice:
         self._monotonic = monotonic
         self._failed: set[str] = set()
         self._aside_until_s: dict[str, float] = {}
+        self._first: str | None = None
 
     def next(self) -> str | None:
         """Return the hub to be tried now; None when all have failed since one worked: pause, then ask again."""
+        first, self._first = self._first, None
+        if first is not None and first not in self._failed and not self._is_aside(first):
+            return first
         for url in self._in_order():
             if url not in self._failed:
                 return url
@@ -34,6 +38,10 @@ class HubChoice:
         self._failed.add(url)
         if set_aside_s:
             self._aside_until_s[url] = self._monotonic() + set_aside_s
+
+    def try_first(self, url: str | None) -> None:
+        """Let this hub be the next one, whatever the order: it knows what the one in use does not. None: no more."""
+        self._first = url
 
     def works(self) -> None:
         """Note that a hub serves: when it ends, all may be tried again."""

@@ -11,8 +11,7 @@ apart from them: the pinned order providers and the ledger's time.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from shared.logs import get_logger
 from shared.obyte.errors import HistoryProofError, HubError
@@ -20,10 +19,11 @@ from shared.obyte.hub_errors import HubAnswerError, HubClosedError, HubRequestEr
 from shared.obyte.system_variables import INITIAL_THRESHOLD_SIZE, SystemVariables, read_system_variables
 from shared.store.alarms import AlarmKind
 from worker.errors import WithholdingHubError
-from worker.ledger_clock import TOLERANCE_S
+from worker.ledger_clock import AHEAD_S, TOLERANCE_S
+from worker.second_look import SecondLook
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from shared.obyte.hub_client import HubClient
     from shared.obyte.networks import Network
@@ -32,35 +32,13 @@ if TYPE_CHECKING:
     from worker.hub_choice import HubChoice
     from worker.pacing import Backoff
     from worker.proving import Prover
+    from worker.second_look import HubFailure
+    from worker.session_pace import SessionPace
 
 logger = get_logger(__name__)
 
-_HubFailure: TypeAlias = HubError | HistoryProofError | WithholdingHubError
-_UNUSABLE = frozenset({"upgrade_required", "wrong_network", "bad_version", "insecure_url"})
-"""No connection to such a hub will be better than this one."""
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPace:
-    """How patient the session is, in seconds."""
-
-    retry_first_s: float = 0.5
-    """The first pause after every hub has failed."""
-    retry_longest_s: float = 30.0
-    answer_s: float = 30.0
-    """How long one answer may take."""
-    set_aside_s: float = 900.0
-    """How long a hub that lied comes after the others."""
-    second_s: float = 300.0
-    """How often all channels are read through another hub too: one that keeps something back can be found out so."""
-    prefer_s: float = 300.0
-    """How often a hub listed before the one in use is tried."""
-    away_s: float = 100.0
-    """Out of step with the ledger for longer than this is a reason for alarm."""
-    slack_s: float = 60.0
-    """By how much honest hubs may differ in what they know of the ledger."""
-    compare_s: float = 60.0
-    """How often the ledger's time is proven and the system variables are asked for, whatever the hub announces."""
+_UNUSABLE = frozenset({"upgrade_required", "wrong_network", "bad_version", "insecure_url", "hub_behind", "clock_ahead"})
+"""The next connection to such a hub will hardly be better than this one."""
 
 
 class HubSession:
@@ -91,8 +69,16 @@ class HubSession:
         self._variables: SystemVariables | None = None
         self._in_step_at_s = monotonic()
         self._compare_due_s = 0.0
-        self._second_due_s = monotonic() + pace.second_s
-        self._seconds_asked = 0
+        self._told_offsets_s: dict[str, float] = {}
+        self._second_look = SecondLook(
+            choice,
+            make_client,
+            prover,
+            on_failure=self._failed,
+            monotonic=monotonic,
+            second_s=pace.second_s,
+            lag_s=pace.lag_s,
+        )
         self._providers = prover.providers
 
     @property
@@ -171,6 +157,7 @@ class HubSession:
                 await self._better.close()
 
     async def _live_on(self, client: HubClient, follow: Callable[[HubClient], Awaitable[None]]) -> None:
+        self._second_look.start_over()
         searching = asyncio.create_task(self._look_for_better(client.url), name="hub-search")
         try:
             if not client.is_open:
@@ -191,26 +178,12 @@ class HubSession:
         if self._monotonic() >= self._compare_due_s:
             await self._ask_about_network(client)
 
-    async def ask_another(self, client: HubClient, work: Callable[[HubClient], Awaitable[None]]) -> None:
-        """Let `work` have a connection to another hub now and then; what goes wrong there is no fault of this one.
+    async def ask_another(self, client: HubClient, work: Callable[[HubClient], Awaitable[Collection[str]]]) -> None:
+        """Let `work` look through another hub now and then, and leave this one if it lacks what that proves.
 
-        Raises what else `work` raises.
+        Raises what `SecondLook.look` raises.
         """
-        if self._monotonic() < self._second_due_s:
-            return
-        self._second_due_s = self._monotonic() + self._pace.second_s
-        others = self._choice.others(client.url)
-        if not others:
-            return
-        other = self._make_client(others[self._seconds_asked % len(others)])
-        self._seconds_asked += 1
-        try:
-            await other.connect()
-            await work(other)
-        except (HubError, HistoryProofError, WithholdingHubError) as error:
-            self._failed(other.url, error)
-        finally:
-            await other.close()
+        await self._second_look.look(client, work)
 
     async def watch_silence(self) -> None:
         """Raise the alarm when nothing was in step with the ledger for too long. Runs forever."""
@@ -224,7 +197,7 @@ class HubSession:
         url = self._choice.next()
         return None if url is None else self._make_client(url)
 
-    def _failed(self, url: str, error: _HubFailure) -> None:
+    def _failed(self, url: str, error: HubFailure) -> None:
         if error.code == "better_hub":
             logger.info("hub_left", hub=url, reason=str(error))
             return
@@ -242,7 +215,7 @@ class HubSession:
         Raises HubError, HistoryProofError, WithholdingHubError, StoreError.
         """
         self._alarms.clear(AlarmKind.HUB_UPGRADE_REQUIRED, client.url)
-        self.prover.another_hub()
+        self.prover.another_hub(client.url)
         self.prover.renew(await self._providers.read())
         named = await client.get_witnesses()
         self._providers.check_count(named)
@@ -278,11 +251,25 @@ class HubSession:
         history = await self.prover.history(client, asked=[last_ball_unit], is_for_time=True)
         if not history.units:
             raise WithholdingHubError("the hub does not tell of the last ball that it offers")
-        proven_s = self.prover.clock.proven_s()
-        if proven_s is not None and time_s < proven_s - TOLERANCE_S and self._choice.others(client.url):
-            # Units made by its clock would be older than those they build on.
-            raise HubAnswerError("light/get_parents", f"its clock is {proven_s - time_s:.0f} s behind the ledger")
+        self._judge_clock(client.url, time_s)
         self.prover.clock.told(time_s)
+
+    def _judge_clock(self, hub: str, time_s: float) -> None:
+        """Raise HubAnswerError, HubClosedError when the hub's clock is wrong and there is another hub.
+
+        Units made by a clock that is late would be older than those they build on; by one that is ahead, too young for
+        others. That it is ahead, and not ours late, is certain only as long as no other hub has said the same.
+        """
+        said_by_others = [offset_s for other, offset_s in self._told_offsets_s.items() if other != hub]
+        offset_s = self._told_offsets_s[hub] = time_s - self._monotonic()
+        if not self._choice.others(hub):
+            return
+        proven_s = self.prover.clock.proven_s()
+        if proven_s is not None and time_s < proven_s - TOLERANCE_S:
+            raise HubAnswerError("light/get_parents", f"its clock is {proven_s - time_s:.0f} s behind the ledger")
+        ahead_s = time_s - self.prover.clock.now_s()
+        if ahead_s > AHEAD_S and not any(abs(other_s - offset_s) <= AHEAD_S for other_s in said_by_others):
+            raise HubClosedError("clock_ahead", f"its clock is {ahead_s:.0f} s ahead")
 
     def _forget_other_hubs(self) -> None:
         """Take down alarms about hubs that are no longer in the settings."""

@@ -25,6 +25,8 @@ TOLERANCE_S = 20.0
 """Proofs allow our clock to be this late without any correction (`history.CLOCK_TOLERANCE_S`)."""
 PROVIDERS_PAUSE_S = 300.0
 """What is proven may be this old: order providers write only when there is something to order."""
+AHEAD_S = 300.0
+"""A hub's clock may be this far ahead of what we take for the time."""
 _FACTS_STEP_S = 10
 
 

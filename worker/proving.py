@@ -41,20 +41,21 @@ class Prover:
         """The latest ledger time that was proven; outlives this term."""
         self.mci: int | None = None
         """Main chain index told with that proof, not proven."""
-        self._hub_time_s = 0
+        self._proven_by: dict[str, int] = {}
+        """By hub the latest time that it has proven."""
 
     async def load(self) -> None:
         """Take up what earlier terms have trusted and proven. Raises ConfigurationError, StoreError."""
         self.renew(await self.providers.load())
 
-    def another_hub(self) -> None:
-        """Nothing was proven by this hub yet."""
-        self._hub_time_s = 0
+    def another_hub(self, hub: str) -> None:
+        """Nothing was proven by this hub yet, which is in use from now on."""
+        self._proven_by.pop(hub, None)
         self.clock.another_hub()
 
-    def missing(self, what: str) -> HubError | WithholdingHubError:
+    def missing(self, hub: str, what: str) -> HubError | WithholdingHubError:
         """Return the error about a hub that does not tell what was proven before: it is behind, or hides it."""
-        if self._hub_time_s < self.time_s:
+        if self._proven_by.get(hub, 0) < self.time_s:
             return HubClosedError("hub_behind", f"the hub does not know of {what}, it is behind")
         return WithholdingHubError(f"the hub does not tell of {what}")
 
@@ -102,14 +103,14 @@ class Prover:
             not_before_s=not_before_s,
             ahead_s=math.inf if is_for_time else CLOCK_TOLERANCE_S,
         )
-        self._learn(history)
+        self._learn(client.url, history)
         return history
 
-    def _learn(self, history: ProvenHistory) -> None:
+    def _learn(self, hub: str, history: ProvenHistory) -> None:
         if history.proven_time_s is None:
             return
         self.clock.proven(history.proven_time_s)
-        self._hub_time_s = max(self._hub_time_s, history.proven_time_s)
+        self._proven_by[hub] = max(self._proven_by.get(hub, 0), history.proven_time_s)
         if history.proven_time_s > self.time_s:
             self.time_s = history.proven_time_s
             self.mci = max((unit.mci_hint or 0 for unit in history.units if unit.is_stable), default=0) or None

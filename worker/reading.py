@@ -84,17 +84,22 @@ class LedgerReader:
         for batch in self._bounds.batches(wanted):
             await self._read_batch(client, batch, ours)
 
-    async def read_once_more(self, client: HubClient, addresses: Iterable[str]) -> None:
+    async def read_once_more(self, client: HubClient, addresses: Iterable[str]) -> frozenset[str]:
         """Read the events of these channels through another hub, by nothing that the first one has told.
 
-        What is on its way is not asked for: another hub may not have heard of it yet. Raises like `read`.
+        Returns the last events of those channels where there was news. What is on its way is not asked for: another
+        hub may not have heard of it yet. Raises like `read`.
         """
         other = LedgerReader(self._guard, self._prover, self._wallet, self._channels, self._rollback, self._alarms)
         wanted = tuple(addresses)
         async with self._guard.reading() as conn:
-            other._bounds.begin_at(await ledger_events.last_of(conn, wanted))
+            before = await ledger_events.last_of(conn, wanted)
+        other._bounds.begin_at(before)
         for batch in other._bounds.batches(wanted):
             await other._read_batch(client, batch, None)
+        async with self._guard.reading() as conn:
+            now = await ledger_events.last_of(conn, wanted)
+        return frozenset(event.unit for address, event in now.items() if before.get(address) != event)
 
     async def _read_own(self, client: HubClient, ours: Sequence[Entry], on_their_way: Sequence[str]) -> None:
         """Read the wallet's own history from its last stable unit on.
@@ -113,7 +118,7 @@ class LedgerReader:
             logger.warning("own_history_read_again", min_mci=bound)
             history = await self._ask_own(client, asked, 0)
             if history is not None and not self._repeats_own(history):
-                raise self._prover.missing("our own last unit")
+                raise self._prover.missing(client.url, "our own last unit")
             known = [unit.mci_hint for unit in history.units if unit.is_stable] if history is not None else []
             self._own_bound = max((mci for mci in known if mci is not None), default=0)
         if history is None:
@@ -192,7 +197,7 @@ class LedgerReader:
         logger.info("channel_read_whole", aa_address=aa_address)
         is_first_hub = unfinished is not None
         if expected is not None and is_first_hub and not (await self._prover.history(client, asked=[expected])).units:
-            raise self._prover.missing(f"{expected}, which was proven before")
+            raise self._prover.missing(client.url, f"{expected}, which was proven before")
         await self._read_batch(client, Batch((aa_address,), None), unfinished)
 
     async def _read_smaller(self, client: HubClient, batch: Batch, unfinished: Sequence[Entry] | None) -> None:

@@ -16,12 +16,13 @@ from shared.store.mark import Mark, mark_file_of
 from worker.closing_watch import ClosingLimits
 from worker.devices.messenger import Device
 from worker.errors import ConfigurationError
-from worker.hub_session import SessionPace
 from worker.keys import open_wallet_keys
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
+from worker.session_pace import SessionPace
 from worker.vault import Circumstances, Pace
 from worker.wallet import Spending
+from worker.watcher import WatcherPace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +95,7 @@ class RuntimeThread:
             hub_url=settings.hub_url,
             bus=bus,
             order_providers=settings.order_providers,
-            # The fronts stop when the watcher was silent for twice as long.
-            pace=Pace(hub=SessionPace(away_s=settings.watcher_max_silence_s / 2)),
+            pace=_pace(settings),
             spending=Spending(settings.wallet_reserve, settings.max_fee_ratio, settings.max_fee),
             exposure=exposure_rules(settings),
             agent_versions=settings.agent_versions,
@@ -139,3 +139,11 @@ class RuntimeThread:
             max_connections=MAX_DEVICE_CONNECTIONS,
         )
         return Device(key, settings, database)
+
+
+def _pace(settings: Settings) -> Pace:
+    shortest_s, silence_s = settings.min_channel_timeout_s, settings.watcher_max_silence_s
+    return Pace(
+        hub=SessionPace.for_channels(shortest_s, max_silence_s=silence_s),
+        watcher=WatcherPace.for_channels(shortest_s, max_silence_s=silence_s),
+    )

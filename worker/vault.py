@@ -30,7 +30,7 @@ from worker.devices.messenger import Messenger
 from worker.errors import ConfigurationError
 from worker.exposure import Exposure, ExposurePace
 from worker.hub_choice import HubChoice
-from worker.hub_session import HubSession, SessionPace
+from worker.hub_session import HubSession
 from worker.ledger_clock import LedgerClock
 from worker.order_providers import OrderProviders
 from worker.pacing import Backoff
@@ -39,6 +39,7 @@ from worker.proving import Prover
 from worker.reading import LedgerReader
 from worker.refilling import Refilling, RefillPace
 from worker.rollback import Rollback, RollbackPace
+from worker.session_pace import SessionPace
 from worker.settlement import Settlement, SettlementPace
 from worker.wallet import Spending, Wallet
 from worker.watcher import Watcher, WatcherPace

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from shared.agent.triggers import touched_addresses
 from shared.bus import CHANNEL_CHANGED
@@ -38,6 +38,14 @@ class WatcherPace:
     """Notifications that come within this are answered by one look."""
     everything_s: float = 60.0
     """At least this often every channel is looked at."""
+
+    @classmethod
+    def for_channels(cls, shortest_timeout_s: float, *, max_silence_s: float) -> Self:
+        """Return a pace that gives several signs of life within `max_silence_s`, and looks at all channels in time."""
+        usual = cls()
+        return cls(
+            idle_s=min(usual.idle_s, max_silence_s / 8), everything_s=min(usual.everything_s, shortest_timeout_s / 8)
+        )
 
 
 class Watcher:
@@ -152,8 +160,10 @@ class Watcher:
             pins = await ledger_pins.note(conn, time_s=self._session.prover.time_s, mci=self._session.prover.mci)
         self._session.prover.renew(pins)
 
-    async def _read_once_more(self, other: HubClient) -> None:
-        await self._reader.read_once_more(other, self._watched)
+    async def _read_once_more(self, other: HubClient) -> frozenset[str]:
+        news = await self._reader.read_once_more(other, self._watched)
+        await self._wallet.offer(other)
+        return news
 
     async def _mark_conflicting(self) -> None:
         units = frozenset(self._conflicting)

@@ -77,6 +77,25 @@ class Delivery:
         await self._taken(unit)
         return None
 
+    async def offer(self, client: HubClient) -> None:
+        """Post what the hub in use has taken to another hub that does not know it: the first may keep it to itself.
+
+        The oldest first: a unit may stand on those before it. What this hub says of one changes nothing.
+
+        Raises HubError.
+        """
+        async with self._guard.reading() as conn:
+            entries = await journal.unfinished(conn)
+        for entry in entries:
+            if entry.state is not UnitState.POSTED or await client.get_joint(entry.unit) is not None:
+                continue
+            try:
+                await client.post_joint(dict(entry.joint))
+            except JointRefusedError as refusal:
+                logger.info("unit_not_taken_elsewhere", unit=entry.unit, hub=client.url, reason=refusal.hub_text)
+            else:
+                logger.info("unit_posted_elsewhere", unit=entry.unit, hub=client.url)
+
     async def was_overtaken(self, client: HubClient, doubtful: Iterable[Entry], by: str) -> None:
         """A later unit went first: learn whether the hub has these by now; those it does not have come to nothing.
 

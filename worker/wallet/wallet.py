@@ -189,6 +189,10 @@ class Wallet:
         async with self._turns.turn(Urgency.SETTLING, is_patient=True):
             await self._delivery.resume(self._connected())
 
+    async def offer(self, client: HubClient) -> None:
+        """Bring units on their way to another hub too, as they are. Raises HubError, StoreError."""
+        await self._delivery.offer(client)
+
     async def keep_house(self, every_s: float = HOUSEKEEPING_S) -> None:
         """Tidy up now and then. Runs forever; raises StoreError when the database or the lease is gone."""
         while True:

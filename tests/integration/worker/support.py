@@ -32,9 +32,9 @@ from worker.commands.ordered_units import UnitPace
 from worker.commands.paying import PayingPace
 from worker.cross_checks import CrossCheckPace
 from worker.exposure import ExposurePace
-from worker.hub_session import SessionPace
 from worker.refilling import RefillPace
 from worker.runtime import Runtime
+from worker.session_pace import SessionPace
 from worker.settlement import SettlementPace
 from worker.vault import Circumstances, Pace
 from worker.watcher import WatcherPace

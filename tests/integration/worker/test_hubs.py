@@ -11,6 +11,7 @@ import pytest
 from devnet.lies import LIES
 from shared.channels.model import Status
 from shared.obyte.composing import Output
+from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import LIVENET
 from shared.store import ledger_pins, wallet_units
 from shared.store.journal import UnitState
@@ -18,6 +19,8 @@ from tests.integration.worker.support import FAST, OWN_KEY, Cable, eventually
 from worker.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from tests.integration.worker.support import World
 
 STRANGER = "I2ADHGP4HL6J37NQAD73J7E5SKFIXJOT"
@@ -205,7 +208,13 @@ async def test_an_old_proof_served_again_is_named_also_after_a_restart(
     liar, honest = world.devnet.doors[0], await world.devnet.add_hub()
     peer = await world.peer()
     recorded: list[dict[str, Any]] = []
-    liar.faults.lie("light/get_history", lambda answer: recorded.append(answer) or answer, times=None)
+
+    def record(answer: dict[str, Any]) -> dict[str, Any]:
+        if answer:  # nothing to tell has no proof in it that could be old
+            recorded.append(answer)
+        return answer
+
+    liar.faults.lie("light/get_history", record, times=None)
     async with world.running(hub_url=liar.url):
         await world.open(peer)
     world.devnet.skip_time(3)
@@ -218,6 +227,104 @@ async def test_an_old_proof_served_again_is_named_also_after_a_restart(
         peer.deposit(50_000)
         await world.until(peer, lambda channel: channel.last_event_id == 3, "at its third event")
     assert lies(caplog) == [(liar.url, "stale_proof")]
+
+
+class CutOff:
+    """A hub that answers, but has no connection to the others: what it takes stays with it, nothing new comes in."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+        self._url = url
+        self._records = world.devnet.ledger.state.dag.records
+        self._before: set[str] | None = None
+        self.taken: list[str] = []
+        self._post, self._history, self._joint = HubClient.post_joint, HubClient.get_history, HubClient.get_joint
+        for name, cut in {"post_joint": self._swallow, "get_history": self._tell, "get_joint": self._know}.items():
+            monkeypatch.setattr(HubClient, name, _method(cut))
+
+    def begin(self) -> None:
+        self._before = set(self._records)
+
+    async def _swallow(self, client: HubClient, joint: Any) -> None:
+        if self._before is None or client.url != self._url:
+            await self._post(client, joint)
+        else:
+            self.taken.append(joint["unit"]["unit"])
+
+    async def _know(self, client: HubClient, unit: str) -> Any:
+        is_unknown = self._before is not None and client.url == self._url and unit not in self._before
+        return None if is_unknown else await self._joint(client, unit)
+
+    async def _tell(self, client: HubClient, **asked: Any) -> Any:
+        answer: Any = await self._history(client, **asked)
+        if self._before is None or client.url != self._url:
+            return answer
+        joints = [joint for joint in answer.get("joints", ()) if joint["unit"]["unit"] in self._before]
+        return answer | {"joints": joints} if joints else {}
+
+
+def _method(bound: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Make what takes the client as its first argument a method of it."""
+
+    def method(client: HubClient, *words: Any, **named: Any) -> Awaitable[Any]:
+        return bound(client, *words, **named)
+
+    return method
+
+
+async def test_a_hub_that_is_cut_off_is_left_for_one_that_knows_more_and_what_it_swallowed_is_posted_there(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    dead, honest = Cable(world.devnet), await world.devnet.add_hub()
+    await dead.mend()
+    await dead.cut()
+    pace = replace(
+        FAST,
+        watcher=replace(FAST.watcher, everything_s=3_600),
+        cross_checks=replace(FAST.cross_checks, patience_s=3_600),
+        hub=replace(FAST.hub, second_s=0.2, lag_s=0.2, slack_s=3_600),
+    )
+    cut = CutOff(world, monkeypatch, world.devnet.url)
+    async with world.running(hub_url=f"{dead.url},{world.devnet.url},{honest.url}", pace=pace):
+        thief, closed_by_us = await world.peer(1), await world.peer(2)
+        await world.open(thief)
+        await world.open(closed_by_us)
+        await world.pay(thief, 300_000)
+        cut.begin()
+        thief.close(admits=1_000)
+        await world.order_close(closed_by_us)
+        await world.until(thief, lambda channel: channel.status is Status.CLOSED, "closed")
+        await world.until(closed_by_us, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
+        assert hubs_in_step(caplog)[:2] == [world.devnet.url, honest.url]
+    for peer, kind in ((thief, "fraud_proof"), (closed_by_us, "close")):
+        made = [entry for entry in await world.journal(peer) if entry.purpose == kind]
+        units = [entry.unit for entry in made if entry.state is not UnitState.FAILED]
+        assert world.triggers(peer, kind) == units
+        assert len(units) == 1
+
+
+async def test_what_a_hub_keeps_to_itself_is_posted_to_another_one_too(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = await world.devnet.add_hub()
+    post = HubClient.post_joint
+    swallowed: list[str] = []
+
+    async def keep(client: HubClient, joint: Any) -> None:
+        if client.url == honest.url:
+            await post(client, joint)
+        else:
+            swallowed.append(joint["unit"]["unit"])
+
+    async with world.running(
+        hub_url=f"{world.devnet.url},{honest.url}", pace=replace(FAST, hub=replace(FAST.hub, second_s=0.2))
+    ):
+        peer = await world.peer()
+        await world.open(peer)
+        monkeypatch.setattr(HubClient, "post_joint", keep)
+        await world.order_close(peer)
+        await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
+    assert world.triggers(peer, "close") == [swallowed[0]]
 
 
 async def test_a_false_index_of_the_last_event_is_found_out_and_read_around(world: World) -> None:

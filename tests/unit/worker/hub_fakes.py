@@ -11,10 +11,11 @@ from shared.obyte.networks import DEVNET
 from shared.obyte.system_variables import read_system_variables
 from shared.store.ledger_pins import LedgerPins
 from worker.hub_choice import HubChoice
-from worker.hub_session import HubSession, SessionPace
+from worker.hub_session import HubSession
 from worker.ledger_clock import LedgerClock
 from worker.order_providers import OrderProviders
 from worker.pacing import Backoff
+from worker.session_pace import SessionPace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,8 @@ class Client:
         self.error = error
         self.witnesses: tuple[str, ...] = (PROVIDER,)
         self.system_variables: Any = SYSTEM_VARIABLES
+        self.time_s = 1_000_000
+        self.known: set[str] = set()
         self.is_open = False
         self.opened = asyncio.Event()
 
@@ -86,7 +89,7 @@ class Client:
         return read_system_variables(self.system_variables)
 
     async def get_time(self, **_: Any) -> tuple[int, str]:
-        return 1_000_000, "last ball unit"
+        return self.time_s, "last ball unit"
 
     async def close(self) -> None:
         self.is_open = False
@@ -110,20 +113,24 @@ class Providers(OrderProviders):
 
 
 class ProvesAll:
-    """Finds every history true."""
+    """Finds every history true; a hub tells the last ball unit and what else it is asked for and knows."""
 
     def __init__(self, providers: OrderProviders, clock: LedgerClock) -> None:
         self.providers = providers
         self.clock = clock
 
-    def another_hub(self) -> None:
+    def another_hub(self, _hub: str) -> None:
         self.clock.another_hub()
+
+    def missing(self, hub: str, what: str) -> HubClosedError:
+        return HubClosedError("hub_behind", f"{hub} does not know of {what}")
 
     def renew(self, pins: LedgerPins) -> None:
         self.providers.renew(pins)
 
-    async def history(self, _client: Any, **_: Any) -> ProvenHistory:
-        return ProvenHistory((ProvenUnit({"unit": "last ball unit"}, is_stable=True),))
+    async def history(self, client: Any, *, asked: Sequence[str] = (), **_: Any) -> ProvenHistory:
+        told = ["last ball unit", *client.known.intersection(asked)]
+        return ProvenHistory(tuple(ProvenUnit({"unit": unit}, is_stable=True) for unit in told))
 
 
 class SessionWorld:

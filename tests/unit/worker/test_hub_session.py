@@ -9,6 +9,8 @@ from shared.obyte.errors import HistoryProofError
 from shared.obyte.hub_errors import HubAnswerError, HubClosedError
 from tests.unit.worker.hub_fakes import OTHER, OWN, PROVIDER, SYSTEM_VARIABLES, THIRD, Client, SessionWorld, unreachable
 from worker.errors import WithholdingHubError
+from worker.session_pace import SessionPace
+from worker.watcher import WatcherPace
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -233,13 +235,14 @@ async def test_another_hub_is_asked_now_and_then_and_what_it_does_wrong_is_not_h
     here: Any = Client(A)
     asked: list[str] = []
 
-    async def work(other: Any) -> None:
+    async def work(other: Any) -> tuple[str, ...]:
         assert other.is_open
         asked.append(other.url)
         if len(asked) == 2:
             raise HistoryProofError("wrong_ball", "…")
+        return ()
 
-    for _ in range(7):
+    for _ in range(5):
         await world.session.ask_another(here, work)
         await world.session.ask_another(here, work)
         world.time.pass_by(60)
@@ -254,3 +257,103 @@ async def test_with_one_hub_nobody_else_is_asked() -> None:
     here: Any = Client(A)
     await world.session.ask_another(here, lambda _: pytest.fail("there is no other"))
     assert world.made == []
+
+
+def following(world: SessionWorld, *, is_told_late: bool = False) -> tuple[list[str], Callable[[Any], Awaitable[None]]]:
+    """Follow connections by rounds of 10 s, in which others than the first tell of a unit; ends with the second.
+
+    `is_told_late`: the hub in use knows the unit two rounds later, and the test ends after some more.
+    """
+    followed: list[str] = []
+
+    async def follow(client: Any) -> None:
+        followed.append(client.url)
+        if len(followed) == 2:
+            raise Enough
+        for number in range(10):
+            if is_told_late and number == 3:
+                client.known.add("unit")
+            await world.session.ask_another(client, tell)
+            world.session.in_step(client)
+            world.time.pass_by(10)
+        raise Enough
+
+    async def tell(_: Any) -> set[str]:
+        return {"unit"}
+
+    return followed, follow
+
+
+async def test_a_hub_that_lacks_what_another_one_proves_is_left_for_that_one() -> None:
+    world = SessionWorld({A: [Client(A, unreachable())], B: [Client(B)], C: [Client(C)]}, second_s=10, lag_s=20)
+    followed, follow = following(world)
+    await run(world, follow)
+    assert followed == [B, C]
+    assert world.made[-2:] == [C, C]  # the dead one is not tried again in between
+    assert ("hub_lies", B) not in world.alarms.raised  # it may be cut off as well as lying
+
+
+async def test_a_hub_that_only_lags_behind_another_one_is_not_left() -> None:
+    world = SessionWorld({A: [Client(A)], B: [Client(B)]}, second_s=10, lag_s=30)
+    followed, follow = following(world, is_told_late=True)
+    await run(world, follow)
+    assert followed == [A]
+
+
+async def test_a_dead_hub_does_not_use_up_the_turn_of_another_one() -> None:
+    world = SessionWorld({A: [Client(A)], B: [Client(B, unreachable())], C: [Client(C)]}, second_s=10)
+    here: Any = Client(A)
+    asked: list[str] = []
+
+    async def work(other: Any) -> tuple[str, ...]:
+        asked.append(other.url)
+        return ()
+
+    for _ in range(4):
+        world.time.pass_by(10)
+        await world.session.ask_another(here, work)
+    assert asked == [C, C, C, C]
+
+
+@pytest.mark.parametrize(
+    ("shortest_s", "second_s", "idle_s"), [(800, 800 / 6, 3), (3_600, 300, 3), (20, 20 / 6, 0.625)]
+)
+def test_the_pace_follows_the_shortest_timeout_of_a_channel(shortest_s: int, second_s: float, idle_s: float) -> None:
+    hub = SessionPace.for_channels(shortest_s, max_silence_s=shortest_s / 4)
+    watcher = WatcherPace.for_channels(shortest_s, max_silence_s=shortest_s / 4)
+    assert (hub.second_s, watcher.idle_s) == (second_s, idle_s)
+    assert hub.second_s + hub.lag_s < shortest_s / 4
+    assert watcher.idle_s * 3 < hub.away_s < shortest_s / 4
+
+
+async def test_a_hub_whose_clock_is_far_ahead_is_left_when_there_is_another_one() -> None:
+    fast = Client(A)
+    fast.time_s += 301
+    world = SessionWorld({A: [fast], B: [Client(B)]})
+    followed, follow = fails(Enough())
+    await run(world, follow)
+    assert followed == [B]
+    assert world.choice.better_than(B) == ()
+    assert not world.alarms.raised
+
+
+async def test_a_hub_whose_clock_is_far_ahead_is_better_than_none() -> None:
+    fast = Client(A)
+    fast.time_s += 301
+    world = SessionWorld({A: [fast]})
+    followed, follow = fails(Enough())
+    await run(world, follow)
+    assert followed == [A]
+
+
+async def test_hubs_that_agree_on_the_time_are_not_left_for_our_own_late_clock() -> None:
+    hubs = {url: [Client(url)] for url in (A, B, C)}
+    for [hub] in hubs.values():
+        hub.time_s += 400
+    world = SessionWorld(hubs)
+    followed, follow = fails(Enough())
+    await run(world, follow)
+    assert followed == [B]
+    followed, follow = fails(HubClosedError("hub_silent", "…"), Enough())
+    await run(world, follow)
+    assert followed == [B, C]
