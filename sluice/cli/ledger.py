@@ -24,7 +24,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def order_providers(accept: Accept = False, yes: Yes = False, as_json: AsJson = False) -> None:
     """Show the pinned order providers, and who is named by every hub's account of the votes.
 
-    The worker takes an accepted list up at once, without a restart.
+    The worker takes an accepted list up when it connects the next time, within a minute and without a restart.
     """
     settings = read_settings()
     pinned, named = run(_look(settings))

@@ -128,11 +128,7 @@ async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding
     elif here.network not in {settings.network, network_named(settings.network).name}:
         yield Finding("watcher", Verdict.FAIL, f"the database is of {here.network}", "check SLUICE_NETWORK")
     elif here.watcher_age_s is None or here.watcher_age_s > settings.watcher_max_silence_s:
-        age = (
-            "since the database was started or restored"
-            if here.watcher_age_s is None
-            else f"for {here.watcher_age_s:.0f} s"
-        )
+        age = "for ever" if here.watcher_age_s is None else f"for {here.watcher_age_s:.0f} s"
         yield Finding("watcher", Verdict.FAIL, f"silent {age}: fronts refuse payments", "see the worker's log")
     else:
         yield Finding("watcher", Verdict.OK, f"in step with the ledger {here.watcher_age_s:.0f} s ago")
@@ -178,18 +174,17 @@ async def _redis(settings: Settings) -> Finding:
 
 async def _hubs(settings: Settings) -> AsyncIterator[Finding]:
     pinned = await _pinned_order_providers(settings)
-    for url in settings.hub_urls:
-        try:
-            async with asyncio.timeout(2 * _BOUND_S):
-                async with HubClient(url, network_named(settings.network), request_timeout_s=_BOUND_S) as hub:
-                    votes = (await hub.get_system_variables()).order_providers()
-        except (ObyteError, TimeoutError) as error:
+    answers = await asyncio.gather(*(_votes(url, settings) for url in settings.hub_urls))
+    # The worker goes on with any one of them.
+    without = Verdict.WARN if any(isinstance(votes, tuple) for votes in answers) else _missing(settings)
+    for url, votes in zip(settings.hub_urls, answers, strict=True):
+        if isinstance(votes, str):
             advice = (
                 "start `sluice up`"
                 if settings.runs_devnet
                 else "check SLUICE_HUB_URL, SLUICE_NETWORK and the way to the network"
             )
-            yield Finding("hub", _missing(settings), f"{url}: {_text(error)}", advice)
+            yield Finding("hub", without, f"{url}: {votes}", advice)
             continue
         yield Finding("hub", Verdict.OK, url)
         if pinned and (apart := compare_order_providers(pinned, votes)).matters:
@@ -197,6 +192,16 @@ async def _hubs(settings: Settings) -> AsyncIterator[Finding]:
             yield Finding("order providers", Verdict.WARN, found, "see `sluice wallet order-providers`")
     if pinned:
         yield Finding("order providers", Verdict.OK, f"{len(pinned)} pinned")
+
+
+async def _votes(url: str, settings: Settings) -> tuple[str, ...] | str:
+    """Return the order providers that a hub says the network has voted for, or why it cannot be asked."""
+    try:
+        async with asyncio.timeout(2 * _BOUND_S):
+            async with HubClient(url, network_named(settings.network), request_timeout_s=_BOUND_S) as hub:
+                return (await hub.get_system_variables()).order_providers()
+    except (ObyteError, TimeoutError) as error:
+        return _text(error)
 
 
 async def _pinned_order_providers(settings: Settings) -> tuple[str, ...]:

@@ -18,6 +18,9 @@ class Progress(Protocol):
     def ready(self, what: str, detail: str, took_s: float) -> None:
         """Hear that `what` answers; `detail` says where or as whom."""
 
+    def waiting(self, what: str, detail: str) -> None:
+        """Hear that the start goes on without `what`, which may come later; `detail` says what that means."""
+
     def ended(self) -> None:
         """Hear that nothing more is being started, because all is ready or something failed."""
 
@@ -29,6 +32,9 @@ class Silent:
         """Say nothing."""
 
     def ready(self, what: str, detail: str, took_s: float) -> None:
+        """Say nothing."""
+
+    def waiting(self, what: str, detail: str) -> None:
         """Say nothing."""
 
     def ended(self) -> None:
@@ -53,6 +59,11 @@ class Steps:
         """Print the finished step."""
         self.ended()
         self._console.print(f"[green]✓[/] {what:<18} {detail}  [dim]{took_s:.1f} s[/]", soft_wrap=True)
+
+    def waiting(self, what: str, detail: str) -> None:
+        """Print what is still missing."""
+        self.ended()
+        self._console.print(f"[yellow]…[/] {what:<18} {detail}", soft_wrap=True)
 
     def ended(self) -> None:
         """Take the spinner away."""

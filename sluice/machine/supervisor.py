@@ -1,12 +1,15 @@
 """Everything on this machine: embedded services, local ledger, fronts and worker as children of one process.
 
 Nothing is restarted silently. A child that ends takes the others down, in order, with a message that says which one
-and what its log ends with: on one machine a half-running receiver is worse than none.
+and what its log ends with: on one machine a half-running receiver is worse than none. Only for hubs of others, which
+may be away for hours, everything waits running: the worker goes on trying, the fronts refuse payments until it is in
+step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
 from contextlib import ExitStack, contextmanager
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from sluice.machine.progress import Progress
 
 START_BOUND_S = 60
+LEDGER_PATIENCE_S = 15
+"""After this long people are told that no hub has answered yet."""
 STOP_BOUND_S = 25
 """Longer than a front drains and than a worker finishes the task in hand."""
 BACKLOG = 2048
@@ -45,6 +50,9 @@ FEES = 1_000_000
 """Bytes from the faucet."""
 _PROBE_PAUSE_S = 0.05
 _PROBE_TIMEOUT_S = 2.0
+_LEDGER_PROBE_S = 1.0
+_OUT_OF_STEP = "watcher_silent"
+"""The front's word for a worker that is not in step with the ledger."""
 
 
 class SupervisorError(Exception):
@@ -66,7 +74,8 @@ class Stack:
     operator's) and makes a wallet there if none exists, then runs `fronts` front processes on one port and a worker.
 
     `settings`: completed with the URLs of what was started. `url`: the address all fronts share. `front_urls`: an
-    address of its own for each front, on loopback. `address`: the receiver's payment address.
+    address of its own for each front, on loopback. `address`: the receiver's payment address. `waits_for_ledger`: no
+    hub has served the worker yet; never so with a local ledger.
 
     Must be entered by the main thread: children die with the thread that started them.
     """
@@ -76,6 +85,7 @@ class Stack:
         self.url = settings.local_url
         self.front_urls: tuple[str, ...] = ()
         self.address = ""
+        self.waits_for_ledger = False
         self._fronts = fronts
         self._progress: Progress = progress or Silent()
         self._undo = ExitStack()
@@ -93,7 +103,7 @@ class Stack:
             self._open_vault()
             if begins_ledger:
                 await self._fund()
-            await self._start_receiver(undo)
+            await self._start_receiver(undo, has_ledger=begins_ledger)
             lock.announce(**_announcement(self.settings))
             self._undo = undo.pop_all()
         return self
@@ -103,8 +113,11 @@ class Stack:
 
     async def watch(self) -> None:
         """Run until a child stops; raises ChildStoppedError. Cancel it to go on."""
+        waits_since_s = time.monotonic()
         while True:
             self._check_children()
+            if self.waits_for_ledger:
+                await self._hear_of_ledger(waits_since_s)
             await asyncio.sleep(_PROBE_PAUSE_S * 4)
 
     def _check_ports(self) -> None:
@@ -171,14 +184,19 @@ class Stack:
         async with HubClient(self.settings.hub_url, DEVNET, request_timeout_s=_PROBE_TIMEOUT_S) as hub:
             await hub.request("devnet/fund", {"address": self.address, "amount": FEES})
 
-    async def _start_receiver(self, undo: ExitStack) -> None:
+    async def _start_receiver(self, undo: ExitStack, *, has_ledger: bool) -> None:
+        told_at_s = math.inf if has_ledger else time.monotonic() + LEDGER_PATIENCE_S
         with self._step("worker and fronts") as done:
             worker = self._start("worker", ["-m", "sluice.cli", "worker"], undo)
             fronts = [self._start_front(number, undo) for number in range(1, self._fronts + 1)]
             self.front_urls = tuple(url for _, url in fronts)
             for child, url in fronts:
-                await self._until(partial(self._front_is_ready, url), child, worker)
+                await self._until(partial(self._front_serves, url, told_at_s), child, worker)
             done(f"{len(fronts)} on {self.url}")
+        if self.waits_for_ledger:
+            hubs = ", ".join(self.settings.hub_urls)
+            consequence = "payments are refused until one does; `sluice doctor` says more"
+            self._progress.waiting("ledger", f"no hub has served yet ({hubs}): {consequence}")
 
     def _start_front(self, number: int, undo: ExitStack) -> tuple[Child, str]:
         # Besides the shared port each front has a listener of its own, so that it can be told from the others. Both are
@@ -220,13 +238,33 @@ class Stack:
         except (OSError, TimeoutError, WebSocketException) as error:
             return str(error)
 
+    async def _front_serves(self, url: str, told_at_s: float) -> str:
+        """Like `_front_is_ready`, but from `told_at_s` on the ledger is not waited for."""
+        reason = await self._front_is_ready(url)
+        if reason != _OUT_OF_STEP or time.monotonic() < told_at_s:
+            return reason
+        self.waits_for_ledger = True
+        return ""
+
+    async def _hear_of_ledger(self, since_s: float) -> None:
+        if not await self._front_is_ready(self.front_urls[0]):
+            self.waits_for_ledger = False
+            self._progress.ready("ledger", "in step: payments are taken", time.monotonic() - since_s)
+        else:
+            await asyncio.sleep(_LEDGER_PROBE_S)
+
     async def _front_is_ready(self, url: str) -> str:
         try:
             async with httpx.AsyncClient(timeout=_PROBE_TIMEOUT_S, trust_env=False) as client:
                 answer = await client.get(f"{url}readyz")
         except httpx.HTTPError as error:
             return str(error) or type(error).__name__
-        return "" if answer.is_success else answer.text[:500]
+        if answer.is_success:
+            return ""
+        try:
+            return ", ".join(answer.json()["reasons"])
+        except (ValueError, KeyError, TypeError):
+            return answer.text[:500]
 
     @contextmanager
     def _step(self, what: str) -> Iterator[Callable[[str], None]]:

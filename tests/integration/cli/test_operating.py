@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
+from devnet.server import Devnet
 from shared.settings import Settings
 from shared.store.alarms import AlarmKind
 from shared.store.mark import Mark, mark_file_of
@@ -320,6 +321,18 @@ async def test_doctor_tells_servers_that_do_not_answer(tmp_path: Path, free_port
     assert found["redis"][0] is Verdict.WARN  # payments go on without it
     assert found["hub"][0] is Verdict.FAIL
     assert "hunter2" not in str(found)
+
+
+async def test_doctor_warns_of_one_dead_hub_and_fails_for_all_of_them(tmp_path: Path, free_port: int) -> None:
+    dead, other = f"ws://127.0.0.1:{free_port}", f"ws://localhost:{free_port}"
+
+    async def verdicts(hubs: str) -> list[Verdict]:
+        found = examine(Settings(home=tmp_path, hub_url=hubs))
+        return [finding.verdict async for finding in found if finding.check == "hub"]
+
+    async with Devnet(port=0) as devnet:
+        assert await verdicts(f"{dead},{devnet.url}") == [Verdict.WARN, Verdict.OK]
+    assert await verdicts(f"{dead},{other}") == [Verdict.FAIL, Verdict.FAIL]
 
 
 async def test_doctor_opens_the_wallet_and_looks_who_may_read_it(

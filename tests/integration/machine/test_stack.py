@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -11,10 +12,12 @@ import httpx
 import psycopg
 import pytest
 
+from devnet.server import Devnet
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import DEVNET
 from shared.store.mark import Mark, mark_file_of
 from sluice.home import HomeBusyError, HomeLock, attached
+from sluice.machine import supervisor
 from sluice.machine.supervisor import ChildStoppedError, Stack, SupervisorError
 from tests.running import BOUND_S, pids_of, settings_for, sluice_up, wait_for_end
 
@@ -92,6 +95,50 @@ async def test_a_part_that_dies_is_named_with_its_last_words_and_takes_the_rest_
         with pytest.raises(ChildStoppedError, match=r"worker stopped with status -9\nits log .*worker\.log ends with:"):
             await stack.watch()
     wait_for_end(children)
+
+
+class Told:
+    """Remembers what people were told."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str]] = []
+        self.is_ledger_there = asyncio.Event()
+
+    def starting(self, what: str) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def waiting(self, what: str, detail: str) -> None:
+        self.lines.append((what, detail))
+
+    def ready(self, what: str, detail: str, took_s: float) -> None:
+        if what == "ledger":
+            self.is_ledger_there.set()
+
+
+@pytest.mark.slow
+async def test_while_no_hub_answers_everything_runs_and_waits(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "LEDGER_PATIENCE_S", 0)
+    told, hub = Told(), f"ws://127.0.0.1:{settings.devnet_port}"
+    async with Stack(settings.model_copy(update={"hub_url": hub}), progress=told) as stack:
+        watching = asyncio.create_task(stack.watch())
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"{stack.url}readyz")).status_code == 503
+        assert attached(settings).database_dsn == stack.settings.database_dsn
+        assert [(what, hub in detail) for what, detail in told.lines] == [("ledger", True)]
+
+        async with Devnet(port=settings.devnet_port), asyncio.timeout(BOUND_S):
+            await told.is_ledger_there.wait()
+        watching.cancel()
+
+
+@pytest.mark.slow
+async def test_a_worker_that_cannot_run_with_these_settings_is_not_waited_for(settings: Settings) -> None:
+    changes = {"hub_url": f"ws://127.0.0.1:{settings.devnet_port}", "order_providers": ("A" * 32,)}
+    with pytest.raises(ChildStoppedError, match="worker stopped"):
+        await Stack(settings.model_copy(update=changes)).__aenter__()
 
 
 async def test_a_port_that_somebody_else_uses_is_told_before_anything_starts(settings: Settings) -> None:
