@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from shared.channels.doubt import UNCONFIRMED_S
 from shared.channels.exposure import exceeds, is_blocked, refusal_text
 from shared.channels.model import Allowance, Channel, PackageTerms, PeerUnit, Status
 
@@ -134,7 +135,11 @@ def _refusal_of_period(channel: Channel, terms: PackageTerms) -> Refused | None:
         return Refused(Rule.WRONG_PERIOD, "wrong period", channel)
     if channel.is_unsure:
         # Packages that were credited before the restore would be credited again.
-        reason = "the receiver has lost its latest records of this period: close the channel to go on"
+        # A period that begins before the doubt ends is in doubt, too; whoever waits from now on begins after that.
+        reason = (
+            "the receiver has lost its latest records of this period: close the channel, "
+            f"and deposit again in {UNCONFIRMED_S // 60} minutes or later"
+        )
         return Refused(Rule.UNSURE, reason, channel)
     if terms.period == channel.period_closed_by_me:
         return Refused(Rule.PERIOD_CLOSED_BY_ME, "period closed by me", channel)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 _CHECK = "records"
 _LET_THEM_CLOSE = (
-    "no payments are taken and nothing is signed in them: let their peers close them, which pays everybody; or compare "
-    "with the peers what was signed, and then run `sluice wallet trust-database CHANNEL...`"
+    "no payments are taken and nothing is signed in them: let their peers close them, which pays everybody, and "
+    "deposit again 15 minutes or more after the restore was noticed; or compare with the peers what was signed, and "
+    "then run `sluice wallet trust-database CHANNEL...`"
 )
 
 

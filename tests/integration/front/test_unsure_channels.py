@@ -23,7 +23,7 @@ async def test_nothing_is_credited_and_no_old_number_is_told_but_receipts_stay(
     refusal = await front.pay(payer.package(2000, 1000))
     assert refusal.keys() == {"error", "code"}
     assert refusal["code"] == "channel_unsure"
-    assert "close the channel" in refusal["error"]
+    assert refusal["error"].endswith("close the channel, and deposit again in 15 minutes or later")
     again = await front.pay(payer.package(1000, 600))
     assert again["receipt"] == {**first["receipt"], "duplicate": True}
     ready = await front.command("is_ready", {"aa_address": payer.channel})
