@@ -80,6 +80,12 @@ async def test_what_is_at_risk_is_measured_along_the_primary_key(filled: Connect
     assert scans(list(nodes(plan[0]["Plan"])), "channels") == {("Index Scan", "channels_pkey")}
 
 
+async def test_whether_a_peer_has_robbed_us_is_found_among_robbers_only(filled: Connection) -> None:
+    statement = channels._HAS_ROBBED.replace("$1", f"'{PEER}'")
+    plan = json.loads(await filled.fetchval("EXPLAIN (FORMAT JSON) " + statement))
+    assert {index for _, index in scans(list(nodes(plan[0]["Plan"])), "channels")} == {"channels_of_robbers"}
+
+
 async def test_duplicates_are_found_by_primary_key(filled: Connection) -> None:
     plan = await plan_of(filled, payments._FIND, [address(1)], [1], [1], [1])
     assert scans(plan, "payments") == {("Index Scan", "payments_credited_once")}

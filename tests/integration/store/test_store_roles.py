@@ -49,6 +49,10 @@ FORBIDDEN_TO_FRONTS = [
     "INSERT INTO pairing_secrets (secret_hash, expires_at) VALUES (sha256('x'), 'infinity')",
     "SELECT count(*) FROM handled_messages",
     "UPDATE channels SET peer_device = repeat('0', 33)",
+    # Whom only a person forgives.
+    "UPDATE channels SET peer_has_robbed = false",
+    "UPDATE robberies SET forgiven_at = now()",
+    "SELECT count(*) FROM robberies",
     # What the ledger alone decides.
     "UPDATE channels SET deposited_by_peer = 1",
     "UPDATE channels SET status = 'open'",

@@ -21,8 +21,10 @@ from shared.channels.exposure import (
     is_ripe,
     may_deposit,
     must_stop,
+    stolen,
     version_is_robbable,
 )
+from shared.channels.ledger import Closed
 from shared.channels.model import Allowance, Channel, ExposureLimits, Status
 from tests.unit.channels.builders import judge, new_channel, open_channel, package
 
@@ -182,7 +184,67 @@ def test_a_deposit_does_not_take_a_channel_or_an_asset_over_its_limit() -> None:
 
 
 def test_deposits_in_repaired_channels_are_not_limited() -> None:
-    may_deposit(open_channel(version="1.2"), 10**12, LIMITS, is_stopped=True)
+    may_deposit(open_channel(version="1.2", peer_has_robbed=True), 10**12, LIMITS, is_stopped=True)
+
+
+def test_nothing_is_deposited_for_a_robber_and_what_was_robbed_counts_for_all() -> None:
+    with pytest.raises(ExposureError, match="has robbed us"):
+        may_deposit(open_channel(peer_has_robbed=True), 1, LIMITS)
+    may_deposit(open_channel(), 100, LIMITS, total_at_risk=5_000, robbed=4_900)
+    with pytest.raises(ExposureError, match="4900 was robbed"):
+        may_deposit(open_channel(), 101, LIMITS, total_at_risk=5_000, robbed=4_900)
+
+
+# ------------------------------------------------------------------------------------------------------ robberies
+
+
+def being_closed(by: Status = Status.CLOSING_BY_PEER) -> Channel:
+    claimed = 0 if by is Status.CLOSING_BY_PEER else None
+    return open_channel(status=by, spent_by_peer=500, credit=50, claimed_by_peer=claimed, close_started_at_s=1)
+
+
+def closed(*, by_fraud_proof: bool = True, received: int = 0) -> Closed:
+    return Closed(event_id=3, period=1, by_fraud_proof=by_fraud_proof, received=received)
+
+
+def test_a_fraud_proof_after_the_peers_closing_that_pays_us_nothing_has_robbed_us_of_what_was_at_risk() -> None:
+    assert stolen(being_closed(), closed()) == 450
+
+
+def test_no_other_end_of_a_period_is_a_robbery() -> None:
+    assert stolen(being_closed(), closed(received=100_000)) is None
+    assert stolen(being_closed(), closed(by_fraud_proof=False)) is None
+    assert stolen(being_closed(Status.CLOSING_BY_ME), closed()) is None
+
+
+def test_no_package_counts_in_a_channel_that_its_peer_could_rob_again() -> None:
+    refused = judge(open_channel(peer_has_robbed=True), package(1, 1), limited())
+    assert isinstance(refused, Refused)
+    assert refused.rule == "peer_blocked"
+    assert "1.1" in refused.reason
+
+
+def test_robbers_go_on_in_repaired_channels() -> None:
+    assert isinstance(judge(open_channel(version="1.2", peer_has_robbed=True), package(1, 1), limited()), Accepted)
+
+
+@given(total=st.integers(0, 20_000), robbed=st.integers(1, 20_000), was_stopped=st.booleans())
+def test_where_payments_go_on_less_is_at_risk_and_stolen_than_the_limit(
+    *, total: int, robbed: int, was_stopped: bool
+) -> None:
+    risk = AssetAtRisk(total=total, robbed=robbed)
+    stops = must_stop(risk, LIMITS, growth=0, was_stopped=was_stopped)
+    assert stops or total + robbed < LIMITS.max_total
+    if total:
+        left = replace(LIMITS, max_total=max(0, LIMITS.max_total - robbed))
+        assert stops == must_stop(AssetAtRisk(total=total), left, growth=0, was_stopped=was_stopped)
+
+
+def test_near_and_swept_are_counted_of_what_the_robbers_have_left() -> None:
+    half = AssetAtRisk(total=4_000, closable=(ChannelAtRisk("AA", 1_500), ChannelAtRisk("AB", 900)), robbed=5_000)
+    assert is_near(half, LIMITS, was_near=False)
+    assert not is_near(replace(half, total=3_999), LIMITS, was_near=False)
+    assert channels_to_sweep(half, LIMITS, is_near_limit=True) == ["AA"]
 
 
 # ------------------------------------------------------------------------------------------ all channels of an asset
