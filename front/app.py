@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
-from front import problems
+from front import answering, problems
 from front.authentication import ApiKeys
-from front.doors import docs, health, kept_answers, packages, peer, terms
+from front.doors import channels, commands, docs, health, kept_answers, orders, packages, payments, peer, terms
+from front.ordering import Orders
+from front.outcomes import Outcomes
 from shared.bus import Bus
 from shared.receiving.receiver import Receiver
 from shared.settings import Settings, load_settings
@@ -41,13 +43,18 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
             settings.database_dsn, role=Role.FRONT, max_connections=MAX_CONNECTIONS, limits=LIMITS
         )
         receiver = Receiver(database, settings, bus, on_payment)
+        outcomes = Outcomes(database, bus)
         app.state.settings = settings
         app.state.database = database
         app.state.receiver = receiver
         app.state.api_keys = ApiKeys(database)
+        app.state.outcomes = outcomes
+        app.state.orders = Orders(database, bus, outcomes, orders.answer_of)
+        app.state.statements = payments.statements()
         try:
             yield
         finally:
+            await outcomes.close()
             await receiver.close()
             await bus.close()
             await database.close()
@@ -66,8 +73,12 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     app.include_router(packages.router)
     app.include_router(kept_answers.router)
     app.include_router(terms.router)
+    described = [door.router for door in (channels, orders, commands, payments)]
+    for router in described:
+        app.include_router(router)
     app.include_router(health.router)
     docs.install(app)
+    answering.install(app, *described)
     _describe(app, peer.PATH, peer.DESCRIPTION)
     return app
 

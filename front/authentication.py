@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from front.problems import Problem
@@ -23,16 +24,25 @@ TRUST_S = 10.0
 _LONGEST_TOKEN = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls: the id of his key, and what it allows. `token` is the key itself: a secret."""
+
+    key_id: int
+    scopes: frozenset[Scope]
+    token: str = field(repr=False)
+
+
 class ApiKeys:
     """Checks bearer tokens against the stored keys, and remembers for a short while what it found."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[float, frozenset[Scope]]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, int, frozenset[Scope]]] = OrderedDict()
 
-    async def require(self, authorization: str | None, scope: Scope) -> None:
-        """Return if the header `Authorization: Bearer TOKEN` names a key with the scope.
+    async def require(self, authorization: str | None, *scopes: Scope) -> Caller:
+        """Return who calls if the header `Authorization: Bearer TOKEN` names a key with one of the scopes.
 
         Raises Problem with 401 or 403, and UnavailableError.
         """
@@ -40,17 +50,19 @@ class ApiKeys:
         token = token.strip()
         if scheme.lower() != "bearer" or not token or len(token) > _LONGEST_TOKEN:
             raise _unauthorized("an API key is needed, as Authorization: Bearer KEY")
-        scopes = await self._scopes(token)
-        if scopes is None:
+        caller = await self._caller(token)
+        if caller is None:
             raise _unauthorized("the API key is unknown or revoked")
-        if scope not in scopes:
-            raise Problem(403, "missing_scope", f"the API key has no scope {scope.value}")
+        if caller.scopes.isdisjoint(scopes):
+            names = " or ".join(scope.value for scope in scopes)
+            raise Problem(403, "missing_scope", f"the API key has no scope {names}")
+        return caller
 
-    async def _scopes(self, token: str) -> frozenset[Scope] | None:
+    async def _caller(self, token: str) -> Caller | None:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        until_s, scopes = self._known.get(digest, (0.0, None))
-        if scopes is not None and self._clock() < until_s:
-            return scopes
+        known = self._known.get(digest)
+        if known is not None and self._clock() < known[0]:
+            return Caller(known[1], known[2], token)
         self._known.pop(digest, None)
         with database_errors():
             async with self._database.connection() as conn:
@@ -60,8 +72,8 @@ class ApiKeys:
                 await api_keys.touch(conn, key.id)
         if len(self._known) >= REMEMBERED_KEYS:
             self._known.popitem(last=False)
-        self._known[digest] = (self._clock() + TRUST_S, key.scopes)
-        return key.scopes
+        self._known[digest] = (self._clock() + TRUST_S, key.id, key.scopes)
+        return Caller(key.id, key.scopes, token)
 
 
 def _unauthorized(text: str) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from shared.logs import get_logger
 from shared.receiving.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fastapi import FastAPI
     from starlette.responses import Response
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 NO_STORE = {"cache-control": "no-store"}
+_MAX_FAULTS = 20
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -64,6 +66,15 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
 def unavailable(error: UnavailableError) -> Problem:
     """Return the 503 for something that will pass; the client is told when to come back."""
     return Problem(503, error.code, error.text, headers={"retry-after": str(error.retry_after_s)})
+
+
+def invalid_request(faults: Iterable[tuple[str, str]]) -> Problem:
+    """Return the 422 for a request that is not as described: the place and the rule of each fault.
+
+    Never the value that broke it, which may be a secret.
+    """
+    members = {"faults": [{"at": at, "rule": rule} for at, rule in itertools.islice(faults, _MAX_FAULTS)]}
+    return Problem(422, "invalid_request", "the request is not as described", members=members)
 
 
 def install(app: FastAPI) -> None:
@@ -126,6 +137,4 @@ async def _on_http_exception(_request: Request, error: HTTPException) -> Respons
 
 
 async def _on_invalid_request(_request: Request, error: RequestValidationError) -> Response:
-    # The rule and the place only: the value that broke it may be a secret.
-    faults = [{"at": ".".join(map(str, fault["loc"])), "rule": fault["msg"]} for fault in error.errors()]
-    return Problem(422, "invalid_request", "the request is not as described", members={"faults": faults}).response()
+    return invalid_request([(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]).response()

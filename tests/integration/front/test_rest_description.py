@@ -1,0 +1,108 @@
+"""The API is what its OpenAPI document says: every answer, every example, every code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema_rs
+import pytest
+
+from front import examples
+from front.app import create_app
+from shared.settings import Settings
+from shared.store import channels
+from shared.store.api_keys import Scope
+from shared.store.channel_rows import NewChannel
+from tests.integration.front.rest_support import make_key, serving
+from tests.receiving_support import OWN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.receiving_support import Worker
+
+BOUND_S = 100
+CHECKS = (
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+)
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return create_app(Settings(database_url="postgresql://nobody@localhost/nowhere")).openapi()
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The operations of `/v1` that this door describes in full."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            if "Problem" in str(operation["responses"]):
+                yield f"{method} {path}", operation
+
+
+def faults(document: dict[str, Any], schema: dict[str, Any], example: Any) -> list[str]:
+    """What is wrong with an example."""
+    whole = {**schema, "components": document["components"]}
+    return [error.message for error in jsonschema_rs.Draft202012Validator(whole).iter_errors(example)]
+
+
+def test_every_operation_describes_its_problems(document: dict[str, Any]) -> None:
+    described = dict(operations(document))
+    assert len(described) >= 15
+    for name, operation in described.items():
+        assert {"401", "403", "422", "503"} <= set(operation["responses"]), name
+        assert operation["summary"], name
+        assert operation["description"], name
+        assert operation["security"] == [{"ApiKey": []}], name
+
+
+def test_every_body_and_answer_has_an_example_that_is_right(document: dict[str, Any]) -> None:
+    for name, operation in operations(document):
+        described = [operation["requestBody"]] if "requestBody" in operation else []
+        for part in [*described, *operation["responses"].values()]:
+            for media_type, content in part["content"].items():
+                assert "example" in content, f"{name}: {part}"
+                if media_type != "text/csv":
+                    assert faults(document, content["schema"], content["example"]) == [], name
+
+
+@pytest.mark.slow
+async def test_no_request_gets_an_answer_that_is_not_described(
+    worker: Worker, settings: Settings, tmp_path: Path
+) -> None:
+    token = await make_key(worker.database, Scope.READ, Scope.RECEIVE, Scope.SPEND, Scope.ADMIN)
+    new = NewChannel(
+        aa_address=examples.AA_ADDRESS,  # so that what is tried first is found
+        own_address=OWN.address,
+        peer_address=examples.CHANNEL["peer_address"],
+        asset="base",
+        timeout_s=1_000,
+        salt=None,
+        version="1.1",
+        role="A",
+    )
+    async with worker.database.transaction() as conn:
+        await channels.insert(conn, new)
+    config = tmp_path / "schemathesis.toml"
+    config.touch()
+    async with serving(settings) as url:
+        process = await asyncio.create_subprocess_exec(
+            *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config)),
+            *("run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {token}"),
+            *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
+            *("--max-examples", "3", "--seed", "1", "--workers", "2", "--generation-database", "none"),
+            *("--include-path-regex", "^/v1/(channels|commands|packages|payments|terms)", "--no-color"),
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(BOUND_S):
+            output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()[-6_000:]
