@@ -51,6 +51,10 @@ class HubChoice:
         """Return the other hubs that were not caught lying."""
         return tuple(other for other in self.urls if other != url and not self._is_aside(other))
 
+    def set_aside(self, url: str) -> tuple[str, ...]:
+        """Return the other hubs that come after all others for now."""
+        return tuple(other for other in self.urls if other != url and self._is_aside(other))
+
     def better_than(self, url: str) -> tuple[str, ...]:
         """Return the hubs that are listed before this one and not set aside."""
         before = self.urls[: self.urls.index(url)]

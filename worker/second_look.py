@@ -80,7 +80,8 @@ class SecondLook:
         self._due_s = self._monotonic() + self._second_s
         others = self._choice.others(client.url)
         first = self._turn % max(len(others), 1)
-        for other in others[first:] + others[:first]:
+        # Those set aside too, at last: what they tell is proven, and without them the hub in use could hide anything.
+        for other in others[first:] + others[:first] + self._choice.set_aside(client.url):
             self._turn += 1
             if await self._ask(other, work):
                 return
