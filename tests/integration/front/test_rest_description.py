@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ import pytest
 
 from front import examples
 from front.app import create_app
+from shared.channels.acceptance import Rule
+from shared.channels.errors import ChannelError
 from shared.settings import Settings
 from shared.store import channels
 from shared.store.api_keys import Scope
@@ -106,3 +110,74 @@ async def test_no_request_gets_an_answer_that_is_not_described(
         async with asyncio.timeout(BOUND_S):
             output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()[-6_000:]
+
+
+# ------------------------------------------------------------------------------------------------------- the pages
+
+ROOT = Path(__file__).parents[3]
+PAGE = ROOT / "docs" / "rest.md"
+RAISED = {
+    "Problem": 1,
+    "BodyError": 1,
+    "StrictJsonError": 0,
+    "UnavailableError": 0,
+    "PackageRefused": 0,
+    "ChannelRefused": 0,
+    "ReceivingError": 0,
+    "RefusedError": 0,
+    "PostingError": 0,
+    "CompositionError": 0,
+    "PeerError": 0,
+    "PeerUnreachableError": 0,
+    "PeerTimeoutError": 0,
+}
+"""Errors that carry a code, and which argument it is."""
+
+
+def codes_in(*places: str) -> set[str]:
+    """Every code that errors are raised with in some source files."""
+    found = set()
+    for path in (path for place in places for path in sorted(ROOT.glob(place))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                argument = node.args[RAISED[name]] if name in RAISED and len(node.args) > RAISED[name] else None
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    found.add(argument.value)
+    return found
+
+
+def documented(heading: str, until: str) -> set[str]:
+    """The codes in the first column of the tables between two headings of the page."""
+    part = PAGE.read_text().partition(f"\n## {heading}\n")[2].partition(f"\n## {until}\n")[0]
+    rows = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+    return {code for row in rows for code in re.findall(r"`([a-z0-9_]+)`", row)}
+
+
+def test_every_code_of_a_problem_is_in_the_table(document: dict[str, Any]) -> None:
+    doors = [
+        f"front/doors/{name}.py" for name in ("channels", "commands", "kept_answers", "orders", "packages", "payments")
+    ]
+    rooms = [f"shared/receiving/{name}.py" for name in ("verification", "channel_parameters", "opening", "acceptance")]
+    raised = codes_in("front/*.py", *doors, *rooms, "shared/strict_json.py", "shared/receiving/prices.py")
+    exemplary = {
+        content["example"]["code"]
+        for _, operation in operations(document)
+        for response in operation["responses"].values()
+        for content in response["content"].values()
+        if "code" in content["example"]
+    }
+    rules = {rule.value for rule in Rule}
+    assert (raised | exemplary | rules) - documented("Problems", "Why commands fail") == set()
+
+
+def test_every_code_of_a_failed_command_is_in_the_table() -> None:
+    raised = codes_in("worker/commands/*.py", "worker/wallet/*.py", "worker/peers/*.py", "shared/peers/*.py", "shared/obyte/*.py")
+    raised |= {error.code for error in (ChannelError, *ChannelError.__subclasses__())}
+    assert raised - documented("Why commands fail", "the end") == set()
+
+
+def test_every_operation_is_on_the_page(document: dict[str, Any]) -> None:
+    page = re.sub(r"\{[a-z_]+\}", "{}", PAGE.read_text().replace("…/sweep", "/v1/channels/{aa_address}/sweep"))
+    paths = {re.sub(r"\{[a-z_]+\}", "{}", name.split()[1]) for name, _ in operations(document)}
+    assert [path for path in sorted(paths) if f"{path}`" not in page] == []
