@@ -9,10 +9,11 @@ from fastapi import FastAPI
 
 from front import answering, problems
 from front.authentication import ApiKeys
-from front.doors import channels, commands, docs, health, kept_answers, orders, packages, payments, peer, terms
+from front.doors import channels, commands, docs, events, health, kept_answers, orders, packages, payments, peer, terms
 from front.ordering import Orders
 from front.outcomes import Outcomes
 from shared.bus import Bus
+from shared.events.feed import Feed
 from shared.receiving.receiver import Receiver
 from shared.settings import Settings, load_settings
 from shared.store.database import Database, Limits, Role
@@ -48,12 +49,14 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
         app.state.database = database
         app.state.receiver = receiver
         app.state.api_keys = ApiKeys(database)
+        app.state.feed = Feed(database, bus)
         app.state.outcomes = outcomes
         app.state.orders = Orders(database, bus, outcomes, orders.answer_of)
         app.state.statements = payments.statements()
         try:
             yield
         finally:
+            await app.state.feed.close()
             await outcomes.close()
             await receiver.close()
             await bus.close()
@@ -76,6 +79,7 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     described = [door.router for door in (channels, orders, commands, payments)]
     for router in described:
         app.include_router(router)
+    app.include_router(events.router)
     app.include_router(health.router)
     docs.install(app)
     answering.install(app, *described)

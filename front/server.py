@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.arbiter import Arbiter  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from front.app import create_app
+from front.bodies import MAX_BODY_BYTES
 from shared.logs import configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from socket import socket
 
     from fastapi import FastAPI
 
@@ -26,6 +31,17 @@ KEEP_ALIVE_S = 75
 """Longer than balancers keep their idle connections (60 s), so that the side that closes is never us in mid-request."""
 
 
+class DrainingServer(Server):
+    """A server that ends the streams of events when it stops: they would hold it up until they are cut off."""
+
+    app: FastAPI
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Tell those who follow to go elsewhere, then stop in order."""
+        self.app.state.feed.end()
+        await super().shutdown(sockets)
+
+
 class FrontWorker(UvicornWorker):  # type: ignore[misc]
     """A worker process that serves HTTP as uvicorn does, and tells nobody which software it is."""
 
@@ -36,7 +52,18 @@ class FrontWorker(UvicornWorker):  # type: ignore[misc]
         "access_log": False,
         "server_header": False,
         "timeout_graceful_shutdown": DRAIN_S,
+        "ws_max_size": MAX_BODY_BYTES,
     }
+
+    async def _serve(self) -> None:
+        """Serve as the base class does, with a server that lets readers of streams go when it stops."""
+        self.config.app = self.wsgi
+        server = DrainingServer(self.config)
+        server.app = self.wsgi
+        self._install_sigquit_handler()
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
 
 class FrontLogger(Logger):  # type: ignore[misc]

@@ -16,6 +16,7 @@ from shared.store.mark import Mark, mark_file_of
 from worker.closing_watch import ClosingLimits
 from worker.devices.messenger import Device
 from worker.errors import ConfigurationError
+from worker.forgetting import Retention
 from worker.keys import open_wallet_keys
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
@@ -106,6 +107,7 @@ class RuntimeThread:
                 overdue_s=settings.closing_overdue_s,
                 confirm_from=settings.confirm_closings_from,
             ),
+            retention=Retention(settings.events_retention_s),
             device=device,
             mark=Mark(
                 mark_file_of(settings.wallet_file, settings.network),

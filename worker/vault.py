@@ -29,6 +29,7 @@ from worker.depositing import Depositing
 from worker.devices.messenger import Messenger
 from worker.errors import ConfigurationError
 from worker.exposure import Exposure, ExposurePace
+from worker.forgetting import Forgetting, Retention
 from worker.hub_choice import HubChoice
 from worker.hub_session import HubSession
 from worker.ledger_clock import LedgerClock
@@ -96,6 +97,7 @@ class Circumstances:
     pace: Pace = field(default_factory=Pace)
     spending: Spending = field(default_factory=Spending)
     closing: ClosingLimits = field(default_factory=ClosingLimits)
+    retention: Retention = field(default_factory=Retention)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
@@ -215,6 +217,7 @@ class Vault:
                 tasks.create_task(self._agents.run(), name="vault-agents"),
                 tasks.create_task(self._crowding.run(), name="vault-crowding"),
                 tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
+                tasks.create_task(Forgetting(self._guard, self._given.retention).run(), name="vault-forgetting"),
             ]
             if self._messenger is not None:
                 endless.append(tasks.create_task(self._messenger.run(), name="vault-messenger"))

@@ -6,7 +6,7 @@ loop has the next packages to verify while one commits.
 
     lock the channels (by address) → find duplicates → lock assets (by name) if unconfirmed deposits are needed
     → judge each in order of arrival → write channels and payments at once → ask the worker to close channels in which
-    enough is at risk now → commit → answer everyone
+    enough is at risk now → tell of refusals worth knowing → commit → answer everyone
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from shared.receiving.judging import (
     may_be_duplicate,
 )
 from shared.receiving.outcomes import Receipt, Refusal
-from shared.store import assets, channels, exposure, payments, peer_units
+from shared.receiving.refusals import RefusalsToTell
+from shared.store import assets, channels, events, exposure, payments, peer_units
 from shared.store.errors import DatabaseBusyError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from shared.receiving.verification import SignedPayment
     from shared.settings import Settings
     from shared.store.database import Connection, Database
+    from shared.store.events import NewEvent
     from shared.store.payments import PaymentKey
 
 logger = get_logger(__name__)
@@ -97,6 +99,7 @@ class Acceptor:
         self._queue: deque[_Submission] = deque()
         self._arrived = asyncio.Event()
         self._closing = False
+        self._refusals = RefusalsToTell()
         self._task: asyncio.Task[None] | None = None
 
     async def submit(self, payment: SignedPayment, message: str | None = None) -> Receipt | Refusal:
@@ -175,6 +178,8 @@ class Acceptor:
             written = await _write(conn, judge)
             ripened = judge.ripened()
             sweeps = await exposure.order_sweeps(conn, ripened) if ripened else []
+            if refused := self._worth_telling(batch, outcomes):
+                await events.add(conn, *refused)
         receipts |= written
         for submission, outcome in zip(batch, outcomes, strict=True):
             _answer(submission.answer, outcome, receipts)
@@ -182,6 +187,15 @@ class Acceptor:
             self._bus.publish(PAYMENT, receipt.as_event())
         for command_id in sweeps:
             self._bus.publish(COMMAND, {"id": command_id})
+
+    def _worth_telling(self, batch: Sequence[_Submission], outcomes: Sequence[Outcome]) -> list[NewEvent]:
+        now_s = asyncio.get_running_loop().time()
+        return [
+            event
+            for submission, outcome in zip(batch, outcomes, strict=True)
+            if isinstance(outcome, Refusal)
+            and (event := self._refusals.event_of(submission.payment.terms, outcome, now_s=now_s)) is not None
+        ]
 
     async def _read(self, conn: Connection, batch: Sequence[_Submission]) -> tuple[Judge, dict[PaymentKey, Receipt]]:
         """Lock and read what the batch is judged on; also return the receipts of packages credited earlier."""

@@ -104,6 +104,7 @@ async def test_the_description_lists_every_door(front: Front) -> None:
         "/post",
         "/v1/packages",
         "/v1/packages/verify",
+        "/v1/events",
         "/v1/channels",
         "/v1/channels/{aa_address}",
         "/v1/channels/{aa_address}/auto-refill",

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from front.server import DRAIN_S
 from shared.settings import Settings, environment
+from shared.store.api_keys import Scope
 from tests.receiving_support import Payer
 
 if TYPE_CHECKING:
@@ -103,3 +105,24 @@ def test_servers_find_the_application_by_name(database_url: str) -> None:
         text=True,
     )
     assert done.stdout.strip() == "Sluice"
+
+
+@pytest.mark.slow
+async def test_open_streams_of_events_do_not_hold_up_a_front_that_stops(
+    database_url: str, worker: Worker, tmp_path: Path
+) -> None:
+    port = free_port()
+    settings = Settings(database_url=database_url, port=port, log_format="json")
+    headers = {"authorization": f"Bearer {await worker.make_key(Scope.READ)}"}
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=START_S) as http,
+        running(settings, [f"127.0.0.1:{port}"], tmp_path / "front.log") as front,
+    ):
+        await until_ready(http, f"http://127.0.0.1:{port}")
+        async with http.stream("GET", f"http://127.0.0.1:{port}/v1/events", headers=headers) as stream:
+            lines = stream.aiter_lines()
+            assert "retry" in await anext(lines)
+            front.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(DRAIN_S / 2):
+                assert [line async for line in lines][-1] == "", "the stream ends in order, and long before the limit"
+        assert await asyncio.to_thread(front.wait, START_S) == 0
