@@ -28,7 +28,8 @@ class ChannelOpeningError(PayerError):
     """A channel was not opened, and no money has left for it nor ever will.
 
     Codes: `invalid_url`, `invalid_deposit`, `invalid_asset`, `invalid_timeout`, `invalid_salt`, `salt_in_use`,
-    `peer_unreachable`, `peer_refused`, `invalid_peer_answer`, `agent_not_published`, `funding_refused`.
+    `peer_unreachable`, `peer_refused`, `invalid_peer_answer`, `another_receiver`, `agent_not_published`,
+    `funding_refused`.
     """
 
 

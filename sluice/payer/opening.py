@@ -78,10 +78,13 @@ class ChannelOpener:
         timeout_s: int,
         salt: str | None,
         versions: Sequence[str] = AGENT_VERSIONS,
+        receiver: str | None = None,
     ) -> str:
         """Open a channel to the receiver at `url` and return its address.
 
         `versions` of the channels agent are offered in turn, as far as they are published on the network.
+
+        `receiver`: the address the peer must receive at, when it is known.
 
         With the salt of a channel that is there already, that one is returned: call again after a crash or an error.
 
@@ -105,6 +108,8 @@ class ChannelOpener:
             hub = await self._hub()
             terms = asset, timeout_s, salt or self._random_bytes(SALT_BYTES).hex()
             channel = await self._agree(base_url, *terms, await published_versions(hub, versions))
+            if receiver not in {None, channel.state.peer_address}:
+                raise ChannelOpeningError("another_receiver", "the peer receives at another address than was expected")
             await self._check_peer(hub, channel.state.peer_address)
             await self._fund(channel, deposit)
             return channel.state.aa_address

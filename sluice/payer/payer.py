@@ -214,11 +214,12 @@ class Payer:
         timeout_s: int | None = None,
         salt: str | None = None,
         versions: Sequence[str] = AGENT_VERSIONS,
+        receiver: str | None = None,
     ) -> PayerChannel:
         """Open a channel to the receiver at `url` with a first deposit, which is on its way when this returns.
 
         `versions` of the channels agent are offered in turn. In a channel of 1.1 the receiver can take our deposit, and
-        JavaScript receivers know no other one.
+        JavaScript receivers know no other one. `receiver`: the address it must receive at, when known.
 
         `timeout_s`: how long our closing must wait for the peer (default 1000). Give a `salt` of your own to be able
         to repeat the call after a crash or an error: the same salt never opens a second channel to the same peer.
@@ -227,7 +228,9 @@ class Payer:
         that does not answer after the deposit was journaled is no error: it is posted until the ledger has it.
         """
         timeout = DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s
-        opened = self._opener.open(url, deposit, asset=asset, timeout_s=timeout, salt=salt, versions=versions)
+        opened = self._opener.open(
+            url, deposit, asset=asset, timeout_s=timeout, salt=salt, versions=versions, receiver=receiver
+        )
         return self.channel(await opened)
 
     def channel(self, aa_address: str) -> PayerChannel:
@@ -266,6 +269,10 @@ class Payer:
     async def create_package(self, aa_address: str, amount: int) -> SignedPackage:
         """Sign a payment for the caller to bring to the peer himself; see `PaymentDesk.create_package`."""
         return await self._desk.create_package(aa_address, amount)
+
+    async def package(self, payment_id: int) -> SignedPackage:
+        """Return the package of an earlier payment, to be brought again. Raises PayerError `unknown_payment`."""
+        return await self._desk.package(payment_id)
 
     async def note(self, payment_id: int, *, accepted: bool, code: str | None = None) -> None:
         """Write down what the peer said to such a package; see `PaymentDesk.note`."""

@@ -125,15 +125,11 @@ class PaymentDesk:
 
         The amount counts as spent from now on. Nothing was signed when it raises, and it raises as `pay` does then.
         """
-        payment = await self._sign(aa_address, amount, None)
-        return SignedPackage(
-            payment_id=payment.id,
-            aa_address=payment.aa_address,
-            period=payment.period,
-            amount=payment.payment_amount,
-            amount_spent=payment.amount_spent,
-            package=payment.package,
-        )
+        return _package_of(await self._sign(aa_address, amount, None))
+
+    async def package(self, payment_id: int) -> SignedPackage:
+        """Return the package of an earlier payment, to be brought again. Raises PayerError `unknown_payment`."""
+        return _package_of(await self._store.run(lambda db: payer_store.payment_of(db, payment_id)))
 
     async def note(self, payment_id: int, *, accepted: bool, code: str | None = None) -> None:
         """Write down that the peer took a package, or (with its code) that it would not.
@@ -268,6 +264,17 @@ class PaymentDesk:
             return channel, None
 
         await self._book.change(payment.aa_address, work)
+
+
+def _package_of(payment: StoredPayment) -> SignedPackage:
+    return SignedPackage(
+        payment_id=payment.id,
+        aa_address=payment.aa_address,
+        period=payment.period,
+        amount=payment.payment_amount,
+        amount_spent=payment.amount_spent,
+        package=payment.package,
+    )
 
 
 def _message_text(message: JsonValue) -> str | None:

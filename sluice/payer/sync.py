@@ -107,9 +107,12 @@ class SyncPayer:
         timeout_s: int | None = None,
         salt: str | None = None,
         versions: Sequence[str] = AGENT_VERSIONS,
+        receiver: str | None = None,
     ) -> SyncPayerChannel:
         """See `Payer.open_channel`."""
-        opened = self.payer.open_channel(url, deposit, asset=asset, timeout_s=timeout_s, salt=salt, versions=versions)
+        opened = self.payer.open_channel(
+            url, deposit, asset=asset, timeout_s=timeout_s, salt=salt, versions=versions, receiver=receiver
+        )
         return SyncPayerChannel(self, self.run(opened).aa_address)
 
     def channel(self, aa_address: str) -> SyncPayerChannel:

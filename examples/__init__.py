@@ -1,0 +1,1 @@
+"""Programs that pay and are paid; see README.md."""
