@@ -219,9 +219,18 @@ async def test_an_old_proof_served_again_is_named_also_after_a_restart(
         await world.open(peer)
     world.devnet.skip_time(3)
     liar.faults.clear()
+
+    recorded_before_s = world.devnet.ledger.now_s() - 1
+
+    async def is_noted() -> bool:
+        async with world.database.connection() as conn:
+            return (await ledger_pins.read(conn)).time_s > recorded_before_s
+
     async with world.running(hub_url=honest.url):
         peer.deposit(40_000)
         await world.until(peer, lambda channel: channel.last_event_id == 2, "at its second event")
+        # At the end of a round; before that, the hub is named for the event that it does not tell.
+        await eventually(is_noted, "a later time on record")
     liar.faults.lie("light/get_history", lambda _: recorded[-1], times=None)
     async with world.running(hub_url=f"{liar.url},{honest.url}"):
         peer.deposit(50_000)
