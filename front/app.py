@@ -73,10 +73,8 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     )
     problems.install(app)
     app.add_route(peer.PATH, peer.post, methods=["POST"], include_in_schema=False)
-    app.include_router(packages.router)
-    app.include_router(kept_answers.router)
     app.include_router(terms.router)
-    described = [door.router for door in (channels, orders, commands, payments)]
+    described = [door.router for door in (channels, orders, commands, packages, payments, kept_answers)]
     for router in described:
         app.include_router(router)
     app.include_router(events.router)

@@ -49,6 +49,28 @@ PAYMENT: dict[str, Any] = {
 }
 PAYMENTS = {"items": [PAYMENT], "next_cursor": "desc-12"}
 
+RECEIPT: dict[str, Any] = {
+    "payment_id": 12,
+    "amount": 600,
+    "asset": "base",
+    "aa_address": AA_ADDRESS,
+    "period": 1,
+    "amount_spent": 42_000,
+    "duplicate": False,
+}
+PACKAGE: dict[str, Any] = {
+    "version": "4.0",
+    "signed_message": {"payment_amount": 600, "amount_spent": 42_000, "period": 1, "aa_address": AA_ADDRESS},
+    "authors": [
+        {
+            "address": _PEER,
+            "authentifiers": {"r": "base64 of the signature"},
+            "definition": ["sig", {"pubkey": "base64 of the public key"}],
+        }
+    ],
+    "message": {"order": 7},
+}
+
 SENT_PAYMENT: dict[str, Any] = {
     "id": "1-7000",
     "aa_address": AA_ADDRESS,
@@ -89,7 +111,7 @@ SIGNED: dict[str, Any] = {
         "period": 1,
         "amount": 7_000,
         "amount_spent": 7_000,
-        "package": {"version": "4.0", "signed_message": {}, "authors": []},
+        "package": {name: part for name, part in PACKAGE.items() if name != "message"},
     },
 }
 

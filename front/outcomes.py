@@ -50,7 +50,7 @@ class Outcomes:
             del self._waiting[outcome]
 
     async def close(self) -> None:
-        """Tell everyone how things stand now."""
+        """Look no more. Requests have been answered by then: a server stops waiting for them before it stops this."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

@@ -7,21 +7,21 @@ of its processes. The first answer counts, as with answers that are given in the
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from front.answering import described, problems
 from front.bodies import read_json
+from front.callers import Merchant
 from front.problems import NO_STORE, Problem
 from shared.receiving.answers import MAX_ANSWER_BYTES
 from shared.receiving.errors import database_errors
 from shared.store import payments
-from shared.store.api_keys import Scope
 
 router = APIRouter(prefix="/v1/payments", tags=["packages"])
 
-_bearer = HTTPBearer(auto_error=False, description="An API key with the scope `receive`")
 _LARGEST_ID = 2**63 - 1
 
 _DESCRIPTION: dict[str, Any] = {
@@ -35,19 +35,17 @@ _DESCRIPTION: dict[str, Any] = {
         },
     },
 }
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The answer that counts: this one, or the first one",
-        "content": {"application/json": {"schema": {"type": "object", "properties": {"answer": {}}}}},
-    },
-    400: {"description": "Not JSON"},
-    401: {"description": "No valid API key"},
-    403: {"description": "The key lacks the scope `receive`"},
-    404: {"description": "There is no such payment"},
-    413: {"description": "The body is too large"},
-    422: {"description": "The answer is null, or the id no number of a payment"},
-    503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
-}
+_UNKNOWN = ("unknown_payment", "there is no such payment", "There is no such payment")
+
+
+class AnswerView(BaseModel):
+    """What the application has answered to a payment."""
+
+    answer: Any = Field(description="The one that counts: this one, or the first one")
+
+
+_RESPONSES = described("The answer is kept", AnswerView, {"answer": {"status": 200, "text": "the weather is fine"}})
+_RESPONSES |= problems(400, 401, 403, 413, 422, 503, status_404=_UNKNOWN)
 
 
 @router.put(
@@ -56,11 +54,8 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     openapi_extra=_DESCRIPTION,
     responses=_RESPONSES,
 )
-async def keep(
-    payment_id: int, request: Request, _key: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Response:
+async def keep(payment_id: Annotated[int, Path(examples=[12])], request: Request, _caller: Merchant) -> Response:
     """Keep the answer if there is none yet, and return the one that is kept."""
-    await request.app.state.api_keys.require(request.headers.get("authorization"), Scope.RECEIVE)
     answer = await read_json(request)
     if answer is None:
         raise Problem(422, "no_answer", "the answer must not be null")

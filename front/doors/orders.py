@@ -76,7 +76,6 @@ class Headers(BaseModel):
         None,
         pattern=r"^[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?$",
         description="The same request under the same key is carried out once, and answered the same for 24 hours",
-        examples=["order-7"],
     )
     prefer: str | None = Field(
         None, description=f"`wait=N`: answer with the outcome if it is known within N ≤ {MAX_WAIT_S} seconds"

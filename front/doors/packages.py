@@ -1,14 +1,17 @@
 """`POST /v1/packages/verify`: external communication, where the application itself got the package from its payer."""
 
 import json
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
-from fastapi import APIRouter, Depends
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from front import examples
+from front.answering import described, problems
 from front.bodies import read_json
+from front.callers import Merchant
 from front.problems import NO_STORE, Problem
 from shared.channels.model import is_amount
 from shared.receiving.errors import (
@@ -20,15 +23,12 @@ from shared.receiving.errors import (
 )
 from shared.receiving.outcomes import Refusal
 from shared.receiving.prices import Price
-from shared.store.api_keys import Scope
 from shared.strict_json import JsonValue
 
 router = APIRouter(prefix="/v1/packages", tags=["packages"])
 
 _BESIDE = frozenset({"message", "price"})
 """Members of the body that are no part of the package."""
-
-_bearer = HTTPBearer(auto_error=False, description="An API key with the scope `receive`")
 
 _DESCRIPTION: dict[str, Any] = {
     "requestBody": {
@@ -55,41 +55,43 @@ _DESCRIPTION: dict[str, Any] = {
                             },
                         },
                     },
-                }
+                },
+                "example": examples.PACKAGE,
             }
         },
     }
 }
-_RECEIPT: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "payment_id": {"type": "integer"},
-        "amount": {"type": "integer", "description": "In the asset's smallest unit"},
-        "asset": {"type": "string"},
-        "aa_address": {"type": "string"},
-        "period": {"type": "integer"},
-        "amount_spent": {"type": "integer"},
-        "duplicate": {"type": "boolean", "description": "The package was credited before; this is its first receipt"},
-        "message": {"description": "Only with a price: what came with the package when it was credited, or null"},
-        "answer": {"description": "Only with a price: the answer that is kept with the payment, or null"},
-    },
-}
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The payment is committed", "content": {"application/json": {"schema": _RECEIPT}}},
-    400: {"description": "Not JSON"},
-    401: {"description": "No valid API key"},
-    403: {"description": "The key lacks the scope `receive`"},
-    409: {"description": "The channel's state forbids it; `code` names the rule, `channel` our view of the channel"},
-    413: {"description": "The body is too large"},
-    422: {"description": "The package itself breaks a rule, which `code` names"},
-    503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
-}
+_REFUSED = (
+    "over_credit",
+    "payment_amount 700 is over the available credit 600",
+    "The channel's state forbids it: `code` names the rule, `channel` our view of the channel",
+)
+
+
+class ReceiptView(BaseModel):
+    """What was credited for a package."""
+
+    payment_id: int
+    amount: int = Field(description="In the asset's smallest unit")
+    asset: str
+    aa_address: str
+    period: int
+    amount_spent: int
+    duplicate: bool = Field(description="The package was credited before; this is its first receipt")
+    message: Any = Field(
+        None, description="Only with a price: what came with the package when it was credited, or null"
+    )
+    answer: Any = Field(None, description="Only with a price: the answer that is kept with the payment, or null")
+
+
+_RESPONSES = described("The payment is committed", ReceiptView, examples.RECEIPT) | problems(
+    400, 401, 403, 413, 422, 503, status_409=_REFUSED
+)
 
 
 @router.post("/verify", summary="Verify and credit a signed package", openapi_extra=_DESCRIPTION, responses=_RESPONSES)
-async def verify(request: Request, _key: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Response:
+async def verify(request: Request, _caller: Merchant) -> Response:
     """Credit a package once; the same package again gets the same receipt, marked as a duplicate."""
-    await request.app.state.api_keys.require(request.headers.get("authorization"), Scope.RECEIVE)
     body = await read_json(request)
     if not isinstance(body, dict):
         raise Problem(400, "not_an_object", "the body should be a JSON object")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -30,6 +30,7 @@ _MAX_PAGE = 200
 _MAX_TEXT = 2_000_000
 """Characters of messages and answers in one page, about: a page with more ends early."""
 _LARGEST_ID = 2**63 - 1
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _STATEMENTS_AT_ONCE = 2
 _LOOKS, _PAUSE_S = 40, 0.05
@@ -38,13 +39,19 @@ _UNKNOWN = ("unknown_payment", "there is no payment with this number", "There is
 _TOO_LARGE = ("statement_too_large", f"a statement has up to {MAX_ROWS} payments: ask for less time")
 
 
+def _written_out(value: Any) -> Any:
+    if isinstance(value, str) and _MOMENT.match(value) is None:
+        raise ValueError("must be a date and a time with its zone, as in 2026-01-31T12:00:00Z")
+    return value
+
+
 def _in_range(moment: datetime) -> datetime:
     if not _EARLIEST <= moment <= _LATEST:
         raise ValueError("must lie between the years 1970 and 9999")
     return moment
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_range)]
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 
 

@@ -172,7 +172,9 @@ def test_every_code_of_a_problem_is_in_the_table(document: dict[str, Any]) -> No
 
 
 def test_every_code_of_a_failed_command_is_in_the_table() -> None:
-    raised = codes_in("worker/commands/*.py", "worker/wallet/*.py", "worker/peers/*.py", "shared/peers/*.py", "shared/obyte/*.py")
+    raised = codes_in(
+        "worker/commands/*.py", "worker/wallet/*.py", "worker/peers/*.py", "shared/peers/*.py", "shared/obyte/*.py"
+    )
     raised |= {error.code for error in (ChannelError, *ChannelError.__subclasses__())}
     assert raised - documented("Why commands fail", "the end") == set()
 

@@ -13,6 +13,7 @@ import pytest
 import front.doors.payments
 import front.statement
 from shared.channels.model import Status
+from shared.store import payments
 from shared.store.api_keys import Scope
 from tests.integration.front.rest_support import problem
 from tests.receiving_support import Payer, payer_key
@@ -174,6 +175,7 @@ async def test_a_page_with_much_text_ends_early(books: Books, monkeypatch: pytes
         {"cursor": "desc-1", "order": "asc"},
         {"cursor": "asc-" + "9" * 19},
         {"since": "yesterday"},
+        {"since": "0.5"},
         {"since": "2026-01-01T00:00:00"},
         {"since": "0001-01-01T00:00:00+23:59"},
         {"until": "9999-12-31T23:59:59-23:59"},
@@ -210,6 +212,21 @@ async def test_each_asset_has_its_own_balance(books: Books) -> None:
     assert reconciled(rows, ASSET) == (0, [50], 50)
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     assert reconciled(await books.statement(since=later), ASSET) == (50, [], 50)
+
+
+async def test_a_statement_is_of_one_moment_whatever_is_paid_meanwhile(
+    books: Books, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await books.pay(1, 2)
+    honest = payments.totals
+
+    async def totals_and_then_a_payment(*given: Any) -> Any:
+        found = await honest(*given)
+        await books.pay(40)
+        return found
+
+    monkeypatch.setattr(payments, "totals", totals_and_then_a_payment)
+    assert reconciled(await books.statement()) == (0, [1, 2], 3)
 
 
 async def test_a_statement_of_nothing_says_so(books: Books) -> None:
