@@ -128,6 +128,12 @@ def application(receiver: PackageReceiver, handled: Counter[str]) -> FastAPI:  #
             raise ZeroDivisionError
         return "well"
 
+    @app.get("/busy-first")
+    async def busy_first(purchase: Paid) -> str:
+        if count("busy-first") == 1:
+            raise HTTPException(503, "busy")
+        return "well"
+
     @app.get("/slow")
     async def slow(purchase: Paid) -> int:
         mine = count("slow")
@@ -317,6 +323,13 @@ async def test_a_failed_handler_is_tried_again_with_the_same_package(shop: Shop)
     assert await shop.credited() == PRICE
 
 
+async def test_an_error_of_the_server_is_not_kept(shop: Shop) -> None:
+    package = shop.payer.package(PRICE, PRICE)
+    answers = [await shop.get("/busy-first", package) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [503, 200]
+    assert "sluice-receipt" in answers[0].headers
+
+
 async def test_an_error_that_is_an_answer_is_kept(shop: Shop) -> None:
     package = shop.payer.package(PRICE, PRICE)
     answers = [await shop.get("/gone", package) for _ in range(2)]
@@ -377,8 +390,16 @@ async def test_what_was_sold_is_on_record_and_nothing_that_could_buy_again(shop:
     assert message["http"] == "GET /weather"
 
 
-async def test_a_receiver_that_is_away_is_not_the_payers_fault(database_url: str) -> None:
-    app = application(RemoteReceiver("http://127.0.0.1:9/", api_key="k"), Counter())
+@pytest.mark.parametrize(
+    "receiver",
+    [
+        RemoteReceiver("http://127.0.0.1:9/", api_key="k"),
+        InProcessReceiver(Settings(database_url="postgresql://nobody@127.0.0.1:9/none"), secret=SECRET),
+    ],
+    ids=["remote", "in process"],
+)
+async def test_a_receiver_that_is_away_is_not_the_payers_fault(receiver: PackageReceiver) -> None:
+    app = application(receiver, Counter())
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as http:
