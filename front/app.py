@@ -74,10 +74,9 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     problems.install(app)
     app.add_route(peer.PATH, peer.post, methods=["POST"], include_in_schema=False)
     app.include_router(terms.router)
-    described = [door.router for door in (channels, orders, commands, packages, payments, kept_answers)]
+    described = [door.router for door in (channels, orders, commands, packages, payments, kept_answers, events)]
     for router in described:
         app.include_router(router)
-    app.include_router(events.router)
     app.include_router(health.router)
     docs.install(app)
     answering.install(app, *described)

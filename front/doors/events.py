@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Header, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import State
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from front.answering import Responses, problems
+from front.callers import Reader
 from front.problems import NO_STORE, Problem, unavailable
 from shared.events.cursors import (
     Cursor,
@@ -55,26 +57,42 @@ _EVERY_KIND = frozenset(kind.value for kind in EventKind)
 
 router = APIRouter(tags=["events"])
 
-_bearer = HTTPBearer(auto_error=False, description="An API key with the scope `read`")
-
 _EXAMPLE = (
     f"retry: {_RETRY_MS}\n\n"
     f'id: 5c0a81f2-40\nevent: {READY}\ndata: {{"id":"5c0a81f2-40","type":"{READY}",…}}\n\n'
     'id: 5c0a81f2-41\nevent: payment_received\ndata: {"id":"5c0a81f2-41","type":"payment_received",…}\n\n'
 )
-_RESPONSES: dict[int | str, dict[str, Any]] = {
+_STREAM: Responses = {
     200: {
         "description": "The stream. It ends when the server stops or the key is revoked: come back with the last `id`",
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
     },
-    401: {"description": "No valid API key"},
-    403: {"description": "The key lacks the scope `read`"},
-    410: {
-        "description": "`expired_cursor`: events after the cursor were forgotten; read `/v1/payments`, then begin anew"
-    },
-    422: {"description": "`invalid_cursor`, `unknown_event_type` or `invalid_aa_address`"},
-    503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
 }
+_RESPONSES = _STREAM | problems(
+    401,
+    403,
+    503,
+    status_410=(
+        "expired_cursor",
+        "events after this cursor were forgotten, or the stream was begun anew",
+        "Something would be skipped: read `/v1/payments`, then begin without a cursor",
+    ),
+    status_422=(
+        "invalid_cursor",
+        "the cursor should be one that came with an event",
+        "A parameter breaks a rule: `invalid_cursor`, `unknown_event_type` or `invalid_aa_address`",
+    ),
+)
+
+
+class EventsQuery(BaseModel):
+    """From where on, and of what."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: str | None = Field(None, description="A cursor: begin after it instead of now")
+    types: str | None = Field(None, description="Names of events, separated by commas")
+    aa_address: str | None = Field(None, description="Events of this channel only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +194,20 @@ def _ready(cursor: Cursor) -> str:
 @router.get(PATH, summary="What has happened, as it happens", response_class=Response, responses=_RESPONSES)
 async def events(
     request: Request,
-    _key: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    after: Annotated[str | None, Query(description="A cursor: begin after it instead of now")] = None,
-    last_event_id: Annotated[str | None, Header(description="The same, as browsers send it; it comes first")] = None,
-    types: Annotated[str | None, Query(description="Names of events, separated by commas")] = None,
-    aa_address: Annotated[str | None, Query(description="Events of this channel only")] = None,
+    _caller: Reader,
+    query: Annotated[EventsQuery, Query()],
+    last_event_id: Annotated[str | None, Header(description="A cursor, as browsers send it; it comes first")] = None,
 ) -> Response:
     """Follow the stream. Reconnect with the `id` of the last event that was handled, and nothing is skipped."""
     stack = contextlib.AsyncExitStack()
-    reading = await stack.enter_async_context(
-        _reading(request.app.state, request.headers, after=last_event_id or after, types=types, aa_address=aa_address)
+    begun = _reading(
+        request.app.state,
+        request.headers,
+        after=last_event_id or query.after,
+        types=query.types,
+        aa_address=query.aa_address,
     )
+    reading = await stack.enter_async_context(begun)
     return EventStream(reading, stack)
 
 

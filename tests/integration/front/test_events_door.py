@@ -216,6 +216,7 @@ async def test_a_server_that_stops_ends_its_streams_in_order(running: Running) -
         ({"after": "00000000-0"}, 410, "expired_cursor"),
         ({"types": "payment_received,nonsense"}, 422, "unknown_event_type"),
         ({"aa_address": "nonsense"}, 422, "invalid_aa_address"),
+        ({"typos": "alarm_raised"}, 422, "invalid_request"),
     ],
 )
 async def test_what_cannot_be_followed_is_refused(
