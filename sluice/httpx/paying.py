@@ -174,8 +174,9 @@ class PayingTransport(httpx.AsyncBaseTransport):
             return True
         view = _view(refusal)
         if code == "over_credit" and view is not None:
-            behind = await self._payer.resynchronise(package.aa_address, view, at_most=self._budget.resync)
-            return behind > 0
+            # A record that is lower than ours now needs nothing but another package: the refused one closes the gap.
+            await self._payer.resynchronise(package.aa_address, view, at_most=self._budget.resync)
+            return self._budget.resync > 0
         return code == _USED and self._budget.resync > 0
 
     async def _deliver(

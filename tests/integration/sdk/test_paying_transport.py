@@ -13,7 +13,7 @@ import pytest
 from fastapi import Depends, FastAPI, Request
 from starlette.responses import StreamingResponse
 
-from sluice import Payer, PaymentRefusedError, PaymentUncertainError
+from sluice import Payer, PayerError, PaymentRefusedError, PaymentUncertainError
 from sluice.fastapi import PaymentRequired, Payments, Purchase, RemoteReceiver
 from sluice.httpx import Budget, PayingTransport, PaymentDeclinedError, SyncPayingTransport, payment_of
 from sluice.payer.peers import RetryPolicy
@@ -153,7 +153,15 @@ async def test_a_price_that_rises_meanwhile_is_paid_within_the_budget_of_the_req
                 await http.get(stall.url)
 
 
-async def test_a_restored_payer_gets_in_step_only_as_far_as_it_is_allowed(market: Market) -> None:
+@pytest.mark.parametrize(
+    ("price", "spent"),
+    # 350 were signed and 400 are recorded: 370 say too little, 501 too little for 151.
+    [(20, 400 + 20), (151, 501 + 151)],
+    ids=["taken over", "overtaken"],
+)
+async def test_a_restored_payer_gets_in_step_only_as_far_as_it_is_allowed(
+    market: Market, price: int, spent: int
+) -> None:
     backup = market.home.parent / "backup"
     async with stall_of(market) as stall:
         async with market.payer() as payer, buyer(payer) as http:
@@ -169,9 +177,16 @@ async def test_a_restored_payer_gets_in_step_only_as_far_as_it_is_allowed(market
                 with pytest.raises(PaymentRefusedError) as refused:
                     await http.post(stall.url)
                 assert refused.value.code == "package_used"
-            allowed = Budget(per_request=1_000, total=10_000, resync=1_000)
-            async with buyer(payer, allowed) as http:
-                assert (await http.post(stall.url)).status_code == 200
+                [channel] = payer.channels()
+                assert channel.state.spent_by_me == 200  # one package, and no other was tried
+            stall.price = 150
+            async with buyer(payer, Budget(per_request=1_000, total=10_000, resync=49)) as http:
+                with pytest.raises(PayerError, match="50 more"):
+                    await http.post(stall.url)
+            stall.price = price
+            async with buyer(payer, Budget(per_request=1_000, total=10_000, resync=50)) as http:
+                assert (await http.post(stall.url)).json() == 5
+                assert channel.state.spent_by_me == spent
 
 
 async def test_an_empty_channel_is_filled_up_as_far_as_deposits_go(market: Market) -> None:

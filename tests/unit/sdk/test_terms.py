@@ -30,13 +30,12 @@ TERMS = Terms(
     min_timeout_s=800,
     max_timeout_s=1500,
 )
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 AMOUNTS = st.integers(0, MAX_SAFE_INTEGER)
 
 
-@given(st.dictionaries(st.text(max_size=5), st.text(st.characters(blacklist_characters="\0"), max_size=20), max_size=5))
+@given(st.dictionaries(TEXTS, TEXTS, max_size=5))
 def test_a_package_comes_out_of_its_header_as_it_went_in(package: dict[str, str]) -> None:
-    if "\0" in "".join(package):
-        return
     value = encode_package(json.dumps(package, ensure_ascii=False))
     assert value.isascii()
     assert decode_package(value) == package
