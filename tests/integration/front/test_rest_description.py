@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.receiving_support import Worker
 
-BOUND_S = 100
+BOUND_S = 220
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -78,6 +78,7 @@ def test_every_body_and_answer_has_an_example_that_is_right(document: dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_no_request_gets_an_answer_that_is_not_described(
     worker: Worker, settings: Settings, tmp_path: Path
 ) -> None:
@@ -102,6 +103,7 @@ async def test_no_request_gets_an_answer_that_is_not_described(
             *("run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {token}"),
             *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
             *("--max-examples", "3", "--seed", "1", "--workers", "2", "--generation-database", "none"),
+            *("--request-retries", "3"),  # a server may close a connection that it has answered early
             *("--include-path-regex", "^/v1/(channels|commands|packages|payments|terms)", "--no-color"),
             cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
