@@ -135,10 +135,11 @@ class Reading:
         told_s = checked_s = time.monotonic()
         while True:
             try:
-                found = await self.follower.next(HEARTBEAT_S)
                 if time.monotonic() - checked_s >= RECHECK_S:
                     await self.check()
                     checked_s = time.monotonic()
+                # The last thing that can fail: what it returns is told, since the place has moved on.
+                found = await self.follower.next(HEARTBEAT_S)
             except (StoreError, UnavailableError):
                 found = ()  # the stream goes on where it was when the database comes back
                 await asyncio.sleep(_PAUSE_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from front.app import create_app
 from front.doors import events as door
+from shared.receiving.errors import UnavailableError
 from shared.store import alarms, events
 from shared.store.alarms import AlarmKind
 from shared.store.api_keys import Scope
@@ -197,6 +199,28 @@ async def test_a_revoked_key_ends_its_streams(
         assert await frames.next() == {"code": "unauthorized"}
         with pytest.raises(EOFError):
             await frames.next()
+
+
+async def test_nothing_is_skipped_when_the_key_cannot_be_looked_at_for_a_while(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "RECHECK_S", 0.0)
+    monkeypatch.setattr(door, "HEARTBEAT_S", 0.2)
+    monkeypatch.setattr(door, "_PAUSE_S", 0.01)
+    require, asked = running.app.state.api_keys.require, itertools.count()
+
+    async def away_every_other_time(*arguments: Any) -> Any:
+        if (number := next(asked)) > 2 and number % 2:  # the first ones let the reader in
+            raise UnavailableError("database_unavailable", "away")
+        return await require(*arguments)
+
+    monkeypatch.setattr(running.app.state.api_keys, "require", away_every_other_time)
+    async with running.follow() as frames:
+        await frames.next()
+        for spent in range(1, 11):
+            await running.pay(spent)
+        told = [(await frames.next())["data"]["amount_spent"] for _ in range(10)]
+    assert told == list(range(1, 11))
 
 
 async def test_a_server_that_stops_ends_its_streams_in_order(running: Running) -> None:
