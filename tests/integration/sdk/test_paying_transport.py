@@ -145,6 +145,9 @@ async def test_a_price_that_rises_meanwhile_is_paid_within_the_budget_of_the_req
                     stall.price = 300
                 return await wire.handle_async_request(request)
 
+            async def aclose(self) -> None:
+                await wire.aclose()
+
         async with buyer(payer, Budget(400, 1_000, deposit=200_000), inner=Rising()) as http:
             assert (await http.get(stall.url)).json() == 1
             assert payer.channels()[0].state.spent_by_me == 400
