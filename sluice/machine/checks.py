@@ -128,7 +128,11 @@ async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding
     elif here.network not in {settings.network, network_named(settings.network).name}:
         yield Finding("watcher", Verdict.FAIL, f"the database is of {here.network}", "check SLUICE_NETWORK")
     elif here.watcher_age_s is None or here.watcher_age_s > settings.watcher_max_silence_s:
-        age = "for ever" if here.watcher_age_s is None else f"for {here.watcher_age_s:.0f} s"
+        age = (
+            "since the database was started or restored"
+            if here.watcher_age_s is None
+            else f"for {here.watcher_age_s:.0f} s"
+        )
         yield Finding("watcher", Verdict.FAIL, f"silent {age}: fronts refuse payments", "see the worker's log")
     else:
         yield Finding("watcher", Verdict.OK, f"in step with the ledger {here.watcher_age_s:.0f} s ago")
