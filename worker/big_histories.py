@@ -115,6 +115,10 @@ class BigHistories:
             found += await self._old_coins(client, {unit.unit_hash for unit in found})
         # All at once: what is known half looks like an empty wallet.
         await self._wallet.learn({unit.unit_hash: unit for unit in found}.values())
+        await self.compare_balances(client)
+
+    async def compare_balances(self, client: HubClient) -> None:
+        """Raise the alarm if the hub says that we have more than was proven, take it down if not. Raises HubError."""
         told = await client.get_stable_balances(self._wallet.address)
         missing = [asset for asset, amount in told.items() if self._wallet.coins.balance(asset).stable < amount]
         if missing:

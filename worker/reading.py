@@ -56,12 +56,14 @@ class LedgerReader:
         self._big = BigHistories(guard, prover, wallet, channel_reader, alarms)
         self._bounds = Bounds()
         self._own_bound: int | None = None
+        self._looks_for_old_coins = True
         self._too_large: dict[str, int] = {}
 
     def start_over(self) -> None:
         """Forget how far was read: a new connection, maybe to another hub."""
         self._bounds.start_over()
         self._own_bound = None
+        self._looks_for_old_coins = True
 
     def read_whole(self, aa_address: str) -> None:
         """Read this channel from its beginning the next time."""
@@ -122,6 +124,7 @@ class LedgerReader:
             known = [unit.mci_hint for unit in history.units if unit.is_stable] if history is not None else []
             self._own_bound = max((mci for mci in known if mci is not None), default=0)
         if history is None:
+            self._looks_for_old_coins = False
             await self._big.read_own(client)
             return
         told = {unit.unit_hash for unit in history.units}
@@ -131,7 +134,16 @@ class LedgerReader:
         if vanished := {unit for unit in vanished if not wallet.coins.is_bad(unit)}:
             logger.warning("units_vanished", units=len(vanished))
             await wallet.conflicting(vanished)
-        self._alarms.clear(AlarmKind.HISTORY_TOO_LARGE, wallet.address)
+        if wallet.address in self._alarms.subjects(AlarmKind.HISTORY_TOO_LARGE):
+            await self._look_for_old_coins(client)
+
+    async def _look_for_old_coins(self, client: HubClient) -> None:
+        """What is new fits into an answer, but old coins were not found: this hub may tell of them, asked once."""
+        if self._looks_for_old_coins:
+            self._looks_for_old_coins = False
+            await self._big.read_own(client)
+        else:
+            await self._big.compare_balances(client)
 
     async def _learn_own(self, history: ProvenHistory) -> None:
         own = news_by_address(history, [self._wallet.address]).get(self._wallet.address, ())

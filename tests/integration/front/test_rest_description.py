@@ -98,20 +98,37 @@ async def test_no_request_gets_an_answer_that_is_not_described(
     config = tmp_path / "schemathesis.toml"
     config.touch()
     async with serving(settings) as url:
-        process = await asyncio.create_subprocess_exec(
-            *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config)),
-            *("run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {token}"),
-            *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
-            *("--max-examples", "3", "--seed", "1", "--workers", "2", "--generation-database", "none"),
-            *("--request-retries", "3"),  # a server may close a connection that it has answered early
-            *("--include-path-regex", "^/v1/(channels|commands|packages|payments|terms)", "--no-color"),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
+        for seed in range(1, 1 + MOST_RUNS):
+            returncode, output = await run_schemathesis(f"{url}/openapi.json", token, config, seed)
+            if INTERPRETER_FAULT not in output:
+                break
+    assert returncode == 0, output[-6_000:]
+
+
+MOST_RUNS = 3
+INTERPRETER_FAULT = "SystemError: AST constructor recursion depth mismatch"
+"""Some releases of Python 3.11 fail like this in the tool's own code now and then: that run tells nothing."""
+
+
+async def run_schemathesis(description: str, token: str, config: Path, seed: int) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        *(str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config)),
+        *("run", description, "--header", f"Authorization: Bearer {token}"),
+        *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
+        *("--max-examples", "3", "--seed", str(seed), "--workers", "1", "--generation-database", "none"),
+        *("--request-retries", "3"),  # a server may close a connection that it has answered early
+        *("--include-path-regex", "^/v1/(channels|commands|packages|payments|terms)", "--no-color"),
+        cwd=config.parent,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
         async with asyncio.timeout(BOUND_S):
             output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()[-6_000:]
+    finally:
+        if process.returncode is None:
+            process.kill()
+    return process.returncode, output.decode()
 
 
 # ------------------------------------------------------------------------------------------------------- the pages

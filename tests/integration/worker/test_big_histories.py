@@ -126,11 +126,13 @@ async def test_a_hub_that_invents_coins_only_gets_proven_ones_counted(world: Wor
     for number in range(40):
         giver.post([Output(OWN_KEY.address, 30_000 + number)])
         await world.devnet.stabilise()
-    world.devnet.faults.lie(
-        "light/get_balances",
-        lambda answer: {address: {"base": {"stable": 10**12}} for address in answer},
-        times=None,
-    )
+    told = []
+
+    def invented(answer: Any) -> Any:
+        told.append(answer)
+        return {address: {"base": {"stable": 10**12}} for address in answer}
+
+    world.devnet.faults.lie("light/get_balances", invented, times=None)
     async with world.running() as runtime:
         await eventually(world.is_awake, "a heartbeat")
         coins = wallet_of(runtime).coins
@@ -140,6 +142,22 @@ async def test_a_hub_that_invents_coins_only_gets_proven_ones_counted(world: Wor
             return await alarms_of(world, AlarmKind.HISTORY_TOO_LARGE) == [OWN_KEY.address]
 
         await eventually(is_alarmed, "an alarm")
+        told.clear()
+
+        async def is_later() -> bool:
+            return len(told) > 1
+
+        await eventually(is_later, "another round")
+        assert await is_alarmed()
+        assert coins.balance().stable < world.own.balance()
+        world.devnet.faults.clear()
+        world.devnet.drop_connections()
+
+        async def is_quiet() -> bool:
+            return await alarms_of(world, AlarmKind.HISTORY_TOO_LARGE) == []
+
+        await eventually(is_quiet, "no alarm")
+        assert coins.balance().stable == world.own.balance()
 
 
 async def test_a_channel_that_cannot_be_read_at_all_is_a_reason_for_alarm_and_holds_up_no_other(world: World) -> None:
