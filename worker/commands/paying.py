@@ -10,6 +10,7 @@ A command signs one package, however often it is cut off: the package carries th
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,6 +69,21 @@ class _Payment(Kind[PaymentT]):
         self._monotonic = monotonic
         self._pace = pace
         self._since_s: dict[tuple[int, str], float] = {}
+
+    async def follow(self, command: Command, order: PaymentT) -> Done | None:
+        """Take the next step, and forget the command when there is none left."""
+        try:
+            outcome = await self._step(command, order)
+        except RefusedError:
+            self._forget(command)
+            raise
+        if outcome is not None:
+            self._forget(command)
+        return outcome
+
+    @abstractmethod
+    async def _step(self, command: Command, order: PaymentT) -> Done | None:
+        """Return the outcome, None when there is more to do. Raises RefusedError."""
 
     async def _peer(self, conn: Connection, command: Command, named: str | None) -> _Peer:
         """Return the channel and the way to its peer; `named` is where the order says that he is.
@@ -146,29 +162,22 @@ class PayKind(_Payment[Pay]):
         await check_payable(conn, command, order.amount)
         return {}
 
-    async def follow(self, command: Command, order: Pay) -> Done | None:
+    async def _step(self, command: Command, order: Pay) -> Done | None:
         """Ask, sign, deliver: one of them at a time."""
         async with self._guard.reading() as conn:
             payment = await sent_payments.of_command(conn, command.id)
             if payment is not None and payment.state is not SentState.SIGNED:
                 return _known_outcome(payment)
             peer = await self._peer(conn, command, order.peer)
-        try:
-            if payment is None:
-                if not await self._is_ready(command, peer):
-                    return None
-                is_new = peer.stored.channel.aa_address in self._unknown_there
-                announce = terms_of(peer.stored) if is_new else None
-                payment = await sign_payment(
-                    self._guard, self._signer, command, order.amount, message=_message_text(order), announce=announce
-                )
-            outcome = await self._deliver(command, payment, peer.way)
-        except RefusedError:
-            self._forget(command)
-            raise
-        if outcome is not None:
-            self._forget(command)
-        return outcome
+        if payment is None:
+            if not await self._is_ready(command, peer):
+                return None
+            is_new = peer.stored.channel.aa_address in self._unknown_there
+            announce = terms_of(peer.stored) if is_new else None
+            payment = await sign_payment(
+                self._guard, self._signer, command, order.amount, message=_message_text(order), announce=announce
+            )
+        return await self._deliver(command, payment, peer.way)
 
     async def _is_ready(self, command: Command, peer: _Peer) -> bool:
         """Ask the peer once in a period whether he could take a payment. Raises RefusedError: nothing was signed."""
@@ -206,21 +215,14 @@ class ResendKind(_Payment[Resend]):
         await self._peer(conn, command, order.peer)
         return {}
 
-    async def follow(self, command: Command, order: Resend) -> Done | None:
+    async def _step(self, command: Command, order: Resend) -> Done | None:
         """Deliver it, unless it is known to be delivered."""
         async with self._guard.reading() as conn:
             payment = await self._payment(conn, command, order)
             if payment.state is SentState.DELIVERED:
                 return _known_outcome(payment)
             peer = await self._peer(conn, command, order.peer)
-        try:
-            outcome = await self._deliver(command, payment, peer.way)
-        except RefusedError:
-            self._forget(command)
-            raise
-        if outcome is not None:
-            self._forget(command)
-        return outcome
+        return await self._deliver(command, payment, peer.way)
 
     @staticmethod
     async def _payment(conn: Connection, command: Command, order: Resend) -> SentPayment:
