@@ -1,0 +1,1 @@
+-- Webhooks came with this release: there is nothing to take away.

@@ -1,0 +1,1 @@
+-- Payment requests came with this release: there is nothing to take away.

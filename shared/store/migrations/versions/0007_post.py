@@ -1,0 +1,12 @@
+"""Payment requests: what earlier releases needed goes."""
+
+from shared.store.migrations.steps import run_sql_beside
+
+revision = "0007_post"
+down_revision = "0006_post"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql_beside(__file__, "0007_payment_requests.post.sql")

@@ -1,0 +1,12 @@
+"""Payment requests."""
+
+from shared.store.migrations.steps import run_sql_beside
+
+revision = "0007_pre"
+down_revision = "0006_pre"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql_beside(__file__, "0007_payment_requests.pre.sql")

@@ -1,0 +1,1 @@
+-- Keys that expire, and channels that never saw a deposit.
