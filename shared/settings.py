@@ -18,6 +18,7 @@ from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from shared.settings_files import FileBacked
 from shared.settings_types import (
     Addresses,
     AgentVersions,
@@ -32,6 +33,7 @@ from shared.settings_types import (
     Port,
     RedisUrl,
     Seconds,
+    SecretsDir,
     UnconfirmedLimit,
     UnconfirmedLimits,
     Unit,
@@ -53,7 +55,7 @@ def _local_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-class Settings(BaseSettings):
+class Settings(FileBacked, BaseSettings):
     """All settings of one process. Frozen. Built by `load_settings()`, which words the faults."""
 
     model_config = SettingsConfigDict(
@@ -69,6 +71,9 @@ class Settings(BaseSettings):
 
     home: Annotated[Path, Unit("directory")] = Path(".sluice")
     """Where an embedded run keeps its databases, keys and logs."""
+    secrets_dir: Annotated[SecretsDir | None, Unit("directory", "none")] = None
+    """A directory of files named like variables, such as `SLUICE_DATABASE_URL`, that hold their values: secrets as
+    containers and service managers hand them over. What the environment and `.env` say wins."""
     database_url: Annotated[DatabaseUrl | None, Unit("URL, secret", "embedded Postgres")] = None
     """Postgres, as `postgresql://user:password@host/database`; several hosts may be listed."""
     redis_url: Annotated[RedisUrl | None, Unit("URL, secret", "embedded Redis")] = None
@@ -173,7 +178,9 @@ class Settings(BaseSettings):
     """Fronts stop accepting payments when the ledger watcher has been silent this long."""
 
     worker_metrics_port: Annotated[int | None, Field(ge=1, le=65_535), Unit("TCP port", "not served")] = None
-    """Port on loopback where the worker serves its metrics for Prometheus."""
+    """Port where the worker serves its metrics for Prometheus."""
+    worker_metrics_host: Annotated[str, Field(min_length=1), Unit("address")] = "127.0.0.1"
+    """The address it serves them on; another one than loopback only in a network that strangers cannot reach."""
     lease_ttl_s: Duration = 10
     """A stand-by worker takes over this long after the active one was killed."""
     request_max_age_s: Duration = 5
@@ -192,11 +199,11 @@ class Settings(BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Unit("name")] = "info"
     """The least severe events that are logged."""
 
-    @field_validator("home", "wallet_file", "wallet_passphrase_file")
+    @field_validator("home", "secrets_dir", "wallet_file", "wallet_passphrase_file")
     @classmethod
-    def _absolute(cls, path: Path) -> Path:
+    def _absolute(cls, path: Path | None) -> Path | None:
         # Children run with the same settings and must find the same files whatever their working directory is.
-        return path.expanduser().absolute()
+        return None if path is None else path.expanduser().absolute()
 
     @field_validator("public_url")
     @classmethod

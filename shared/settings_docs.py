@@ -19,7 +19,8 @@ INTRODUCTION = """\
 
 Generated from `shared/settings.py` by `make docs-settings`: edit that file, not this page.
 
-Every setting is an environment variable, or a line of a file `.env` in the working directory; the environment wins.
+Every setting is an environment variable, or a line of a file `.env` in the working directory, or a file in
+`SLUICE_SECRETS_DIR`; the first of them that has it wins.
 An empty value counts as unset. A wrong value stops the start with one line per fault; a `SLUICE_*` variable that is
 not in this list is logged as a warning.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -102,6 +104,12 @@ def _pairing_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _readable_directory(path: Path) -> Path:
+    if not (path.expanduser().is_dir() and os.access(path.expanduser(), os.R_OK | os.X_OK)):
+        raise ValueError("must be a directory that can be read")
+    return path
+
+
 def _from_json(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -165,6 +173,7 @@ AssetOrAny = Annotated[str, AfterValidator(lambda name: name if name == "*" else
 Port = Annotated[int, Field(ge=1, le=65_535), Unit("TCP port")]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000), Unit("s")]
 Duration = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False), Unit("s")]
+SecretsDir = Annotated[Path, AfterValidator(_readable_directory)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 DeviceHub = Annotated[str, AfterValidator(_device_hub)]

@@ -1,4 +1,4 @@
-"""What the vault lets Prometheus read, on `SLUICE_WORKER_METRICS_PORT` of this machine.
+"""What the vault lets Prometheus read, on `SLUICE_WORKER_METRICS_PORT`: of this machine, unless told otherwise.
 
 Names are stable; amounts are in the smallest unit of their asset. No label ever holds what a peer chose freely.
 """
@@ -46,8 +46,8 @@ LEASE_HELD = Gauge("sluice_lease_held", "1 while this worker is the active one",
 
 
 @contextmanager
-def served(port: int | None) -> Iterator[None]:
-    """Serve the metrics on loopback while the block runs; nothing without a port.
+def served(port: int | None, host: str = "127.0.0.1") -> Iterator[None]:
+    """Serve the metrics while the block runs; nothing without a port.
 
     A port that is taken is logged: the vault is worth more than its metrics.
     """
@@ -55,7 +55,7 @@ def served(port: int | None) -> Iterator[None]:
         yield
         return
     try:
-        server, thread = start_http_server(port, addr="127.0.0.1", registry=REGISTRY)
+        server, thread = start_http_server(port, addr=host, registry=REGISTRY)
     except OSError as error:
         logger.error("metrics_not_served", port=port, reason=str(error))  # noqa: TRY400 - says it all
         yield

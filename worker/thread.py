@@ -119,7 +119,7 @@ class RuntimeThread:
         self._loop = asyncio.get_running_loop()
         self._ready.set()
         try:
-            with served(settings.worker_metrics_port):
+            with served(settings.worker_metrics_port, settings.worker_metrics_host):
                 await self._runtime.run()
         finally:
             await bus.close()

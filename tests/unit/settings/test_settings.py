@@ -52,6 +52,39 @@ def test_the_environment_wins_over_the_env_file(monkeypatch: pytest.MonkeyPatch,
     assert (settings.port, settings.rpc_port) == (7003, 7002)
 
 
+def test_secrets_come_from_files_named_like_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    files = tmp_path / "secrets"
+    files.mkdir()
+    (files / "SLUICE_DATABASE_URL").write_text("postgresql://front:word@db/sluice\n")
+    (files / "sluice_redis_url").write_text("redis://:word@cache/0")
+    (files / "SLUICE_PORT").write_text("7001")
+    (files / "something_else").write_text("of no interest")
+    monkeypatch.setenv("SLUICE_SECRETS_DIR", str(files))
+    monkeypatch.setenv("SLUICE_PORT", "7002")
+
+    settings = load_settings()
+
+    assert settings.database_dsn == "postgresql://front:word@db/sluice"
+    assert settings.broker_url == "redis://:word@cache/0"
+    assert settings.port == 7002
+    assert unknown_variables() == []
+    assert Settings(secrets_dir=files).database_dsn == settings.database_dsn
+
+
+def test_a_wrong_secret_in_a_file_is_told_without_its_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "SLUICE_DATABASE_URL").write_text("mysql://front:word@db/sluice")
+
+    assert faults_of(monkeypatch, secrets_dir=str(tmp_path)) == [
+        "SLUICE_DATABASE_URL: must be a URL that starts with postgresql:// or postgres://"
+    ]
+
+
+def test_a_directory_of_secrets_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert faults_of(monkeypatch, secrets_dir="secrets") == [
+        "SLUICE_SECRETS_DIR: must be a directory that can be read, not 'secrets'"
+    ]
+
+
 def test_an_empty_value_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLUICE_DATABASE_URL", "")
 
