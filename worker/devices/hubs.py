@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 from shared.obyte.errors import HubError
 from shared.obyte.hub_client import HubClient
 from shared.obyte.hub_errors import HubClosedError
-from worker.public_addresses import ForbiddenAddressError, public_address, resolve
+from shared.webhooks.addresses import resolve
+from worker.public_addresses import ForbiddenAddressError, public_address
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from shared.obyte.networks import Network
+    from shared.webhooks.addresses import Resolve
 
 MAX_CONNECTIONS = 32
 IDLE_S = 600.0
@@ -44,7 +46,7 @@ class HubConnections:
         network: Network,
         *,
         monotonic: Callable[[], float],
-        resolve: Callable[[str], Awaitable[list[str]]] = resolve,
+        resolve: Resolve = resolve,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         self._network = network
