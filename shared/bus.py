@@ -36,6 +36,8 @@ PAYMENT = "payment"
 """{payment_id, aa_address, amount, asset, period}: a payment was committed."""
 COMMAND = "command"
 """{id}: a command was queued or has changed."""
+EVENT = "event"
+"""{}: something was committed to the stream of events of which no other topic tells."""
 
 OUTGOING_LIMIT = 10_000
 SUBSCRIPTION_LIMIT = 10_000

@@ -1,7 +1,8 @@
 """Reasons for alarm, from whoever finds them to those who look: the log at once, the metric, the database.
 
 Raising an alarm never fails and never waits: it must not stop the one who finds the reason. The table follows as soon
-as the database can be written; what it holds from an earlier term is taken over, so that nothing is announced twice.
+as the database can be written, and only then are those told who follow the events; what it holds from an earlier term
+is taken over, so that nothing is announced twice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from worker.metrics import ALARMS
 from worker.pacing import Bell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.guard import Guard
 
 logger = get_logger(__name__)
@@ -32,10 +35,11 @@ class _Standing:
 
 
 class Alarms:
-    """The alarms of one term of the lease."""
+    """The alarms of one term of the lease. `on_written` is called when the stream of events has them."""
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, on_written: Callable[[], None] = lambda: None) -> None:
         self._guard = guard
+        self._on_written = on_written
         self._standing: dict[tuple[AlarmKind, str], _Standing] = {}
         self._gone: set[tuple[AlarmKind, str]] = set()
         self._bell = Bell()
@@ -93,6 +97,7 @@ class Alarms:
         for standing in new.values():
             standing.is_written = True
         self._gone -= gone
+        self._on_written()
 
     def _changed(self) -> None:
         self._count()

@@ -59,6 +59,7 @@ class Refilling:
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
         pace: RefillPace,
+        on_refilled: Callable[[], None],
     ) -> None:
         self._guard = guard
         self._wallet = wallet
@@ -66,6 +67,7 @@ class Refilling:
         self._monotonic = monotonic
         self._jitter = jitter
         self._pace = pace
+        self._on_refilled = on_refilled
         self._bell = Bell()
         self._changed: set[str] = set()
         self._everything_due_s = 0.0
@@ -132,6 +134,7 @@ class Refilling:
             logger.warning("refill_not_made", aa_address=aa_address, code=error.code, reason=str(error))
         else:
             logger.info("channel_refilled", aa_address=aa_address, amount=amount, unit=unit)
+            self._on_refilled()
 
     async def _due(self, conn: Connection, channel: Channel) -> int:
         """Return what is to be deposited now; 0 also when limits forbid it."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shared.agent.packages import PaymentSigner
-from shared.bus import CHANNEL_CHANGED
+from shared.bus import CHANNEL_CHANGED, EVENT
 from shared.channels.exposure import ANY_ASSET, BASE
 from shared.obyte.agents import AGENT_VERSIONS
 from shared.obyte.hub_client import HubClient
@@ -111,7 +111,7 @@ class Vault:
         self._guard = guard
         self._given = given
         pace = given.pace
-        self.alarms = Alarms(guard)
+        self.alarms = Alarms(guard, self._told)
         self._rollback = Rollback(guard, self.alarms, given.key.address, pace.rollback)
         self._prover = Prover(
             OrderProviders(guard, given.network, self.alarms, given.order_providers),
@@ -172,6 +172,7 @@ class Vault:
             monotonic=given.monotonic,
             jitter=given.jitter,
             pace=pace.refilling,
+            on_refilled=self._told,
         )
         self._exposure = Exposure(
             guard,
@@ -281,6 +282,9 @@ class Vault:
         self._crowding.look_at(aa_address)
         self._cross_checks.ask_for(aa_address)
         self._commands.wake(aa_address)
+
+    def _told(self) -> None:
+        self._given.bus.publish(EVENT, {})
 
     def _make_client(self, url: str) -> HubClient:
         return HubClient(url, self._given.network, request_timeout_s=self._given.pace.hub.answer_s)

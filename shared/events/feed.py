@@ -15,7 +15,7 @@ import contextlib
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
-from shared.bus import CHANNEL_CHANGED, COMMAND, PAYMENT
+from shared.bus import CHANNEL_CHANGED, COMMAND, EVENT, PAYMENT
 from shared.events.cursors import (
     Cursor,
     ExpiredCursorError,
@@ -162,7 +162,7 @@ class Feed:
                 await self._begin_at(await self._decided())
         except TimeoutError:
             raise DatabaseUnavailableError("a long transaction keeps the newest events open") from None
-        subscription = self._bus.subscribe(PAYMENT, CHANNEL_CHANGED, COMMAND, limit=1)
+        subscription = self._bus.subscribe(PAYMENT, CHANNEL_CHANGED, COMMAND, EVENT, limit=1)
         self._reader = asyncio.create_task(self._run(subscription), name="events-reader")
 
     async def _begin_at(self, decided: int) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
-from shared.bus import COMMAND, PAYMENT
+from shared.bus import COMMAND, EVENT, PAYMENT
 from shared.channels.model import UnconfirmedLimits
 from shared.logs import get_logger
 from shared.receiving.errors import UnavailableError, database_unavailable
@@ -187,6 +187,8 @@ class Acceptor:
             self._bus.publish(PAYMENT, receipt.as_event())
         for command_id in sweeps:
             self._bus.publish(COMMAND, {"id": command_id})
+        if refused:
+            self._bus.publish(EVENT, {})
 
     def _worth_telling(self, batch: Sequence[_Submission], outcomes: Sequence[Outcome]) -> list[NewEvent]:
         now_s = asyncio.get_running_loop().time()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.bus import EVENT
 from shared.channels.model import Status
 from shared.events.feed import Feed
 from shared.events.forms import reference_frame
+from tests.integration.worker.support import BOUND_S, FAST
 
 if TYPE_CHECKING:
     from shared.events.feed import Follower
@@ -77,3 +81,28 @@ async def test_a_lie_of_the_peer_is_told_with_what_it_brought_us(world: World, e
     closing, closed = told[-2:]
     assert (closing.data["by"], closing.data["spent_by_peer"]) == ("peer", 10_000)
     assert closed.data["received"] > 1_000_000, "a lie costs the peer everything"
+
+
+async def test_followers_need_not_poll_for_alarms(world: World, expected_errors: set[str]) -> None:
+    expected_errors.add("hub_away")
+    await world.devnet.doors[0].stop()
+    feed = Feed(world.database, world.bus, poll_s=3_600)
+    pace = replace(FAST, hub=replace(FAST.hub, away_s=0.1))
+    async with feed.follow() as follower, world.running(pace=pace):
+        [raised] = await follower.next(BOUND_S)
+        assert (raised.kind, raised.data["alarm"]) == ("alarm_raised", "hub_away")
+        await world.devnet.doors[0].start()
+        [cleared] = await follower.next(BOUND_S)
+        assert (cleared.kind, cleared.data["alarm"]) == ("alarm_cleared", "hub_away")
+    await feed.close()
+
+
+async def test_followers_need_not_poll_for_refills(world: World) -> None:
+    async with world.running():
+        peer = await world.peer()
+        await world.open(peer)
+        world.devnet.pause()
+        with world.bus.subscribe(EVENT) as told:
+            await world.done("auto_refill", peer.channel, amount=50_000, threshold=20_000)
+            await asyncio.wait_for(anext(told), BOUND_S)
+        world.devnet.resume()

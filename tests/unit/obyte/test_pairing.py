@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.obyte.errors import DeviceMessageError
 from shared.obyte.keys import KeyPair
 from shared.obyte.pairing import (
     PairingCode,
     is_valid_hub,
-    is_valid_pairing_secret,
     new_pairing_secret,
     parse_pairing_code,
 )
+from shared.settings import Settings
 
 KEY = KeyPair(bytes([1]) * 32)
 
@@ -47,14 +49,16 @@ def test_what_is_no_hub(hub: object) -> None:
     assert not is_valid_hub(hub)
 
 
-@pytest.mark.parametrize(
-    ("secret", "is_valid"), [("0000", True), ("a/+-_", True), ("", False), ("*", False), (1, False)]
-)
-def test_secrets(secret: object, *, is_valid: bool) -> None:
-    assert is_valid_pairing_secret(secret) is is_valid
+@given(st.from_regex(r"[\w/+-]{4,200}", fullmatch=True).filter(str.isascii))
+def test_every_secret_that_the_settings_take_fits_into_a_code(secret: str) -> None:
+    kept = Settings(pairing_secret=secret).pairing_secret
+    assert kept is not None
+    assert (
+        parse_pairing_code(str(PairingCode(KEY.pubkey_b64, "obyte.org/bb", kept.get_secret_value()))).secret == secret
+    )
 
 
 def test_fresh_secrets_fit_into_codes_and_differ() -> None:
     first, second = new_pairing_secret(), new_pairing_secret()
     assert first != second
-    assert is_valid_pairing_secret(first)
+    assert parse_pairing_code(str(PairingCode(KEY.pubkey_b64, "obyte.org/bb", first))).secret == first
