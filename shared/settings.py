@@ -29,6 +29,7 @@ from shared.settings_types import (
     ExposureLimits,
     HttpUrl,
     HubUrls,
+    Networks,
     PairingSecret,
     Port,
     RedisUrl,
@@ -191,6 +192,18 @@ class Settings(FileBacked, BaseSettings):
     """Payments that share one database transaction, at most."""
     accept_queue_max: Annotated[int, Field(ge=1, le=1_000_000), Unit("payments")] = 2000
     """Payments that may wait in one front; more are refused with 503."""
+    answer_url: Annotated[HttpUrl | None, Unit("URL", "nobody is asked")] = None
+    """The application that is asked, with each payment, what to answer to the payer: docs/answers.md."""
+    answer_secret_file: Annotated[Path, Unit("file", "`SLUICE_HOME/answer.secret`")] = Field(
+        default_factory=lambda data: data.get("home", Path(".sluice")) / "answer.secret"
+    )
+    """A file that holds the secret these questions are signed with, `whsec_` and base64; two lines while it is
+    replaced. Readable by its owner only."""
+    answer_timeout_s: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False), Unit("s")] = 3
+    """How long a payer waits for the application's answer at most; peers hang up after 10 s."""
+    webhook_allowed_networks: Annotated[Networks, NoDecode, Unit("networks", "only public addresses")] = ()
+    """Networks in which receivers of webhooks and the application that answers may be, although they are not public:
+    as `10.1.0.0/16,fd00::/64`. Without TLS (`http://`) they may be nowhere else."""
     events_retention_s: Duration = 2_592_000
     """How long events are kept for readers that come back (30 days). Payments stay on record for ever."""
 
@@ -199,7 +212,7 @@ class Settings(FileBacked, BaseSettings):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Unit("name")] = "info"
     """The least severe events that are logged."""
 
-    @field_validator("home", "secrets_dir", "wallet_file", "wallet_passphrase_file")
+    @field_validator("home", "secrets_dir", "wallet_file", "wallet_passphrase_file", "answer_secret_file")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # Children run with the same settings and must find the same files whatever their working directory is.

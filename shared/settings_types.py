@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import json
 import os
 import re
@@ -74,6 +75,16 @@ def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
     if not all(re.fullmatch("[A-Z2-7]{32}", value) for value in values) or len(set(values)) != len(values):
         raise ValueError("must be different addresses of 32 characters, separated by commas")
     return values
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        networks = tuple(str(ipaddress.ip_network(value)) for value in values)
+    except ValueError:
+        networks = ("%",)
+    if any("%" in network for network in networks):  # a zone: what it names is known to one machine only
+        raise ValueError("must be networks as 10.1.0.0/16 or fd00::/64, separated by commas")
+    return networks
 
 
 def _database_url(secret: SecretStr) -> SecretStr:
@@ -181,6 +192,7 @@ PairingSecret = Annotated[SecretStr, AfterValidator(_pairing_secret)]
 HubUrls = Annotated[str, AfterValidator(_hub_urls)]
 AgentVersions = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_agent_versions)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_addresses)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_networks)]
 HttpUrl = Annotated[str, AfterValidator(lambda text: _open_url(("http", "https"), text))]
 UnconfirmedLimits = Annotated[dict[Asset, UnconfirmedLimit], BeforeValidator(_from_json)]
 ExposureLimits = Annotated[dict[AssetOrAny, ExposureLimit], BeforeValidator(_from_json)]

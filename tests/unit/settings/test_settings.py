@@ -304,3 +304,19 @@ def test_a_misspelt_variable_is_warned_about(
 def test_every_setting_has_a_description_and_the_page_is_current() -> None:
     assert all(field.description for field in Settings.model_fields.values())
     assert PAGE.read_text(encoding="utf-8") == page(), "run `make docs-settings`"
+
+
+def test_networks_are_read_and_handed_on_as_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLUICE_WEBHOOK_ALLOWED_NETWORKS", "10.1.0.0/16, fd00:0::/64,127.0.0.1")
+
+    settings = load_settings()
+
+    assert settings.webhook_allowed_networks == ("10.1.0.0/16", "fd00::/64", "127.0.0.1/32")
+    assert environment(settings)["SLUICE_WEBHOOK_ALLOWED_NETWORKS"] == "10.1.0.0/16,fd00::/64,127.0.0.1/32"
+    assert load_settings(webhook_allowed_networks=()).webhook_allowed_networks == ()
+
+
+@pytest.mark.parametrize("text", ["everything", "10.0.0.1/8", "10.0.0.0/33", "fe80::1%eth0", "10.0.0.0/8,"])
+def test_what_is_no_network_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    [fault] = faults_of(monkeypatch, webhook_allowed_networks=text)
+    assert fault.startswith("SLUICE_WEBHOOK_ALLOWED_NETWORKS: must be networks as 10.1.0.0/16 or fd00::/64")
