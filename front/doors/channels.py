@@ -1,5 +1,6 @@
 """`GET /v1/channels…`: channels as they stand, and what we have paid in them."""
 
+import contextlib
 import re
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from front import examples
 from front.answering import answer, described, problems
 from front.callers import Reader
 from front.ordering import unknown_channel
-from front.problems import Problem
+from front.problems import Problem, invalid_request
 from front.schemas import (
     ChannelList,
     ChannelView,
@@ -24,7 +25,12 @@ from front.schemas import (
 )
 from shared.channels import model
 from shared.channels.model import MAX_AMOUNT
-from shared.orders import Address, Asset
+from shared.obyte.chash import is_valid_address, is_valid_device_address
+from shared.obyte.errors import ObyteError
+from shared.obyte.pairing import parse_pairing_code
+from shared.orders import MAX_PEER_CHARACTERS, Address, Asset
+from shared.peers.errors import PeerError
+from shared.peers.http import base_url_of
 from shared.receiving.errors import database_errors
 from shared.store import channels, outgoing, refills
 from shared.store.channel_rows import StoredChannel
@@ -55,7 +61,12 @@ class ChannelsQuery(BaseModel):
 
     status: Status | None = None
     asset: Asset | None = Field(None, description="`base` or the asset's id")
-    peer: Address | None = Field(None, description="The peer's payment address")
+    peer: str | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_PEER_CHARACTERS,
+        description="The peer's payment address, device address or pairing code, or the URL he was first asked at",
+    )
     limit: int = Field(50, ge=1, le=_MAX_PAGE)
     cursor: Address | None = Field(None, description="`next_cursor` of the page before")
 
@@ -80,6 +91,7 @@ class SentPaymentsQuery(BaseModel):
 )
 async def list_channels(request: Request, _caller: Reader, query: Annotated[ChannelsQuery, Query()]) -> Response:
     """List channels, the newest first."""
+    which = {} if query.peer is None else _channels_with(query.peer)
     with database_errors():
         async with request.app.state.database.connection() as conn:
             found = await channels.page(
@@ -88,7 +100,7 @@ async def list_channels(request: Request, _caller: Reader, query: Annotated[Chan
                 limit=query.limit,
                 status=None if query.status is None else model.Status(query.status),
                 asset=query.asset,
-                peer_address=query.peer,
+                **which,
             )
             views = await _views(conn, found)
     is_full = len(found) == query.limit
@@ -160,6 +172,20 @@ def read_place(text: str) -> Place:
     if period > _MAX_PERIOD or amount_spent > MAX_AMOUNT:
         raise Problem(404, _UNKNOWN_PAYMENT[0], _UNKNOWN_PAYMENT[1])
     return period, amount_spent
+
+
+def _channels_with(peer: str) -> dict[str, str]:
+    """Return what finds the channels with a peer, however he is called. Raises Problem 422."""
+    if is_valid_address(peer):
+        return {"peer_address": peer}
+    if is_valid_device_address(peer):
+        return {"peer_device": peer}
+    with contextlib.suppress(PeerError):
+        return {"opened_at_url": base_url_of(peer)}
+    with contextlib.suppress(ObyteError):
+        return {"peer_device": parse_pairing_code(peer).device_address}
+    rule = "must be a payment address, a device address, a pairing code or an http or https URL"
+    raise invalid_request([("query.peer", rule)])
 
 
 async def _views(conn: Connection, found: list[StoredChannel]) -> list[ChannelView]:

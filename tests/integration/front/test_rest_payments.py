@@ -13,9 +13,13 @@ import pytest
 import front.doors.payments
 import front.statement
 from shared.channels.model import Status
-from shared.store import payments
+from shared.obyte.addresses import device_address
+from shared.obyte.keys import KeyPair
+from shared.obyte.pairing import parse_pairing_code
+from shared.store import channels, contacts, payments
 from shared.store.api_keys import Scope
 from tests.integration.front.rest_support import problem
+from tests.integration.store.builders import new_channel
 from tests.receiving_support import Payer, payer_key
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 URL = "/v1/payments"
 CSV = {"accept": "text/csv"}
 ASSET = "x" * 43 + "="
+DEVICE = KeyPair(bytes([3]) * 32)
 
 
 class Books:
@@ -282,3 +287,44 @@ async def test_channels_are_listed_in_pages_and_filtered(books: Books, worker: W
     first = (await books.get("/v1/channels", limit=2)).json()
     assert first["next_cursor"] == newest_first[1]
     assert await listed(limit=2, cursor=first["next_cursor"]) == newest_first[2:]
+
+
+@pytest.fixture
+async def contacted(books: Books, worker: Worker) -> list[str]:
+    """Channels: one that we opened at a URL, one of a device, one whose peer says that the URL is his."""
+    url, code = "https://shop.example/", parse_pairing_code(f"{DEVICE.pubkey_b64}@hub.example/bb#once")
+    found = []
+    for number, (role, peer_url) in enumerate([("B", url), ("A", None), ("A", url)]):
+        new = new_channel(number, peer_address=payer_key(7 + number).address, role=role, peer_url=peer_url)
+        async with worker.database.transaction() as conn:
+            await channels.insert(conn, new)
+            if peer_url is None:
+                await contacts.note_device(conn, new.aa_address, code.device_address)
+        found.append(new.aa_address)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("peer", "which"),
+    [
+        ("https://shop.example", 0),
+        ("https://shop.example/", 0),
+        (device_address(DEVICE.pubkey_b64), 1),
+        (f"{DEVICE.pubkey_b64}@elsewhere.example/bb#0000", 1),
+        (payer_key(9).address, 2),
+    ],
+)
+async def test_channels_with_a_peer_are_found_by_whatever_he_is_called(
+    books: Books, contacted: list[str], peer: str, which: int
+) -> None:
+    async def listed(**params: Any) -> list[str]:
+        return [item["aa_address"] for item in (await books.get("/v1/channels", **params)).json()["items"]]
+
+    assert await listed(peer=peer) == [contacted[which]]
+    assert await listed(peer=peer, asset="base") == [contacted[which]]
+    assert await listed(peer=peer, asset=ASSET) == []
+
+
+@pytest.mark.parametrize("peer", ["", "nobody", "ftp://shop.example", "A" * 32, "x" * 1_001])
+async def test_who_is_called_like_nobody_is_no_filter(books: Books, peer: str) -> None:
+    assert problem(await books.get("/v1/channels", peer=peer)) == (422, "invalid_request")
