@@ -206,6 +206,8 @@ _PAGE = f"""
        AND ($3::text IS NULL OR status = $3)
        AND ($4::text IS NULL OR asset = $4)
        AND ($5::text IS NULL OR peer_address = $5)
+       AND ($6::text IS NULL OR (peer_url = $6 AND role = 'B'))
+       AND ($7::text IS NULL OR peer_device = $7)
      ORDER BY created_at DESC, aa_address DESC
      LIMIT $2
 """
@@ -219,9 +221,15 @@ async def page(
     status: Status | None = None,
     asset: str | None = None,
     peer_address: str | None = None,
+    opened_at_url: str | None = None,
+    peer_device: str | None = None,
 ) -> list[StoredChannel]:
-    """Return channels, newest first. The cursor `after` is the address of the last one of the page before."""
-    rows = await conn.fetch(_PAGE, after, min(limit, MAX_PAGE), status and status.value, asset, peer_address)
+    """Return channels, newest first. The cursor `after` is the address of the last one of the page before.
+
+    `opened_at_url`: those that we have opened with the peer at this base URL; anybody can call a URL his own.
+    """
+    shown = status and status.value
+    rows = await conn.fetch(_PAGE, after, min(limit, MAX_PAGE), shown, asset, peer_address, opened_at_url, peer_device)
     return [stored_channel_of(row) for row in rows]
 
 
