@@ -8,13 +8,11 @@ from pydantic import BaseModel, Field
 from shared.channels.exposure import at_risk
 from shared.channels.paying import spendable
 from shared.channels.refilling import AutoRefill
-from shared.store.channel_rows import StoredChannel
+from shared.store.channel_rows import ShownStatus, StoredChannel
 from shared.store.commands import Command, CommandState
 from shared.store.outgoing import Outgoing
 from shared.store.payments import Payment
 from shared.store.sent_payments import SentState
-
-Status = Literal["closed", "open", "closing_initiated_by_me", "closing_initiated_by_peer"]
 
 
 class RefillView(BaseModel):
@@ -35,7 +33,9 @@ class ChannelView(BaseModel):
     version: str = Field(description="Of the channels agent")
     salt: str | None
     opened_by: Literal["me", "peer"]
-    status: Status
+    status: ShownStatus = Field(
+        description="`unfunded`: it never saw a deposit; `expired`: nor is it watched any more, until somebody needs it"
+    )
     period: int
     deposited_by_peer: int = Field(description="Confirmed by the ledger")
     deposited_by_me: int = Field(description="Confirmed by the ledger")
@@ -138,7 +138,7 @@ def channel_view(
         version=channel.version,
         salt=stored.salt,
         opened_by="me" if stored.role == "B" else "peer",
-        status=channel.status.value,
+        status=stored.shown_status,
         period=channel.period,
         deposited_by_peer=channel.deposited_by_peer,
         deposited_by_me=channel.deposited_by_me,

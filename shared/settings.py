@@ -32,6 +32,7 @@ from shared.settings_types import (
     Networks,
     PairingSecret,
     Port,
+    Rate,
     RedisUrl,
     Seconds,
     SecretsDir,
@@ -154,6 +155,9 @@ class Settings(FileBacked, BaseSettings):
     """Channels one payer address may have with us that never saw a deposit; more are refused."""
     max_unfunded_channels: Annotated[int, Field(ge=1, le=10_000_000), Unit("channels")] = 10_000
     """Channels of all payers together that never saw a deposit; more are refused."""
+    unfunded_channel_expiry_s: Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False), Unit("s")] = 604_800
+    """A channel that never saw a deposit is given up after this (7 days): it counts no more and is hardly watched. Its
+    peer, or a deposit, brings it back. 0: never."""
     unconfirmed_limits: Annotated[UnconfirmedLimits, NoDecode, Unit("JSON by asset: amounts and s")] = {
         "base": UnconfirmedLimit(max_by_asset=1_000_000, max_by_channel=1_000_000, min_age_s=5)
     }
@@ -214,6 +218,32 @@ class Settings(FileBacked, BaseSettings):
 
     @field_validator("home", "secrets_dir", "wallet_file", "wallet_passphrase_file", "answer_secret_file")
     @classmethod
+    trusted_proxies: Annotated[Networks, NoDecode, Unit("networks")] = ("127.0.0.0/8", "::1/128")
+    """Networks of the proxies in front of us, separated by commas: who connects from them says in `X-Forwarded-For` for
+    whom. From anybody else that header is ignored."""
+    limit_payments_per_channel: Annotated[Rate, Unit("per s")] = 1_000
+    """Payments that one channel may make; more are answered with 429. As with all these limits: so many at once and
+    then so many per second, in all fronts together (docs/keys_and_limits.md); 0: no limit."""
+    limit_refusals_per_channel: Annotated[Rate, Unit("per s")] = 20
+    """Packages of a channel's payer that may be refused; then its packages are answered with 429 for a while."""
+    limit_posts_per_address: Annotated[Rate, Unit("per s")] = 2_000
+    """Requests to `/post` from one network address."""
+    limit_public_per_address: Annotated[Rate, Unit("per s")] = 50
+    """Requests from one network address to what else needs no key: terms, payment pages."""
+    limit_openings_per_address: Annotated[Rate, Unit("per hour")] = 100
+    """Channels that are newly asked for from one network address."""
+    limit_failed_keys_per_address: Annotated[Rate, Unit("per minute")] = 30
+    """Requests with a wrong API key from one network address; then keys that this front does not know yet are not even
+    looked up for it."""
+    limit_reads_per_key: Annotated[Rate, Unit("per s")] = 500
+    """Requests of one API key that only read."""
+    limit_receives_per_key: Annotated[Rate, Unit("per s")] = 5_000
+    """Requests of one API key with the scope `receive`: packages to verify."""
+    limit_orders_per_key: Annotated[Rate, Unit("per s")] = 100
+    """Requests of one API key that move money or administer. With Redis away these are refused (503)."""
+    max_unfinished_commands_per_key: Annotated[int, Field(ge=0, le=10_000_000), Unit("commands")] = 1_000
+    """Orders of one API key that the worker has not finished; more are answered with 429. 0: no limit."""
+
     def _absolute(cls, path: Path | None) -> Path | None:
         # Children run with the same settings and must find the same files whatever their working directory is.
         return None if path is None else path.expanduser().absolute()

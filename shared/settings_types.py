@@ -184,6 +184,7 @@ AssetOrAny = Annotated[str, AfterValidator(lambda name: name if name == "*" else
 Port = Annotated[int, Field(ge=1, le=65_535), Unit("TCP port")]
 Seconds = Annotated[int, Field(ge=1, le=31_536_000), Unit("s")]
 Duration = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False), Unit("s")]
+Rate = Annotated[float, Field(ge=0, le=10_000_000, allow_inf_nan=False)]
 SecretsDir = Annotated[Path, AfterValidator(_readable_directory)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]

@@ -10,13 +10,16 @@ from shared.bus import Bus
 from shared.logs import get_logger
 from shared.obyte.networks import network_named
 from shared.obyte.pairing import is_valid_hub
+from shared.receiving.answers_over_http import answer_server
 from shared.receiving.exposure import exposure_rules
+from shared.settings import SettingsError
 from shared.store.database import Database, Role
 from shared.store.mark import Mark, mark_file_of
 from worker.closing_watch import ClosingLimits
 from worker.devices.messenger import Device
 from worker.errors import ConfigurationError
 from worker.forgetting import Retention
+from worker.giving_up import Patience
 from worker.keys import open_wallet_keys
 from worker.metrics import served
 from worker.runtime import GRACE_S, Runtime
@@ -24,11 +27,13 @@ from worker.session_pace import SessionPace
 from worker.vault import Circumstances, Pace
 from worker.wallet import Spending
 from worker.watcher import WatcherPace
+from worker.webhooks.terms import Resolver, webhook_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shared.obyte.keys import KeyPair
+    from shared.receiving.answers_over_http import AnswerServer
     from shared.settings import Settings
 
 logger = get_logger(__name__)
@@ -84,11 +89,14 @@ class RuntimeThread:
         settings = self._settings
         keys = open_wallet_keys(settings)
         key = keys.payment
+        application = _application(settings)
         database = await Database.connect(
             settings.database_dsn, role=Role.WORKER, application_name="sluice-worker", max_connections=MAX_CONNECTIONS
         )
         bus = Bus(None if settings.redis_url is None else settings.redis_url.get_secret_value())
-        device = await self._make_device(keys.device)
+        device = await self._make_device(keys.device, application)
+        resolver = Resolver()
+        webhooks = await webhook_terms(settings, key, resolver)
         given = Circumstances(
             key=key,
             network=network_named(settings.network),
@@ -108,7 +116,9 @@ class RuntimeThread:
                 confirm_from=settings.confirm_closings_from,
             ),
             retention=Retention(settings.events_retention_s),
+            patience=Patience(settings.unfunded_channel_expiry_s or None),
             device=device,
+            webhooks=webhooks,
             mark=Mark(
                 mark_file_of(settings.wallet_file, settings.network),
                 own_address=key.address,
@@ -126,8 +136,10 @@ class RuntimeThread:
             await database.close()
             if device is not None:
                 await device.database.close()
+            await webhooks.database.close()
+            resolver.close()
 
-    async def _make_device(self, key: KeyPair) -> Device | None:
+    async def _make_device(self, key: KeyPair, application: AnswerServer | None) -> Device | None:
         settings = self._settings
         if not settings.device_messages:
             return None
@@ -140,7 +152,15 @@ class RuntimeThread:
             application_name="sluice-worker-devices",
             max_connections=MAX_DEVICE_CONNECTIONS,
         )
-        return Device(key, settings, database)
+        return Device(key, settings, database, application)
+
+
+def _application(settings: Settings) -> AnswerServer | None:
+    """Return who answers payments that come as device messages. Raises ConfigurationError `answers_unusable`."""
+    try:
+        return answer_server(settings) if settings.device_messages else None
+    except SettingsError as error:
+        raise ConfigurationError("answers_unusable", str(error)) from error
 
 
 def _pace(settings: Settings) -> Pace:

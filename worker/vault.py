@@ -30,6 +30,7 @@ from worker.devices.messenger import Messenger
 from worker.errors import ConfigurationError
 from worker.exposure import Exposure, ExposurePace
 from worker.forgetting import Forgetting, Retention
+from worker.giving_up import GivingUp, Patience
 from worker.hub_choice import HubChoice
 from worker.hub_session import HubSession
 from worker.ledger_clock import LedgerClock
@@ -104,6 +105,7 @@ class Circumstances:
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
 
 
+    patience: Patience = field(default_factory=Patience)
 class Vault:
     """The wallet, the watcher, settlement and commands of one term."""
 
@@ -226,6 +228,10 @@ class Vault:
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),
                 tasks.create_task(self._commands.run(stopping), name="vault-commands"),
                 tasks.create_task(self._refilling.run(stopping), name="vault-refilling"),
+                tasks.create_task(
+                    GivingUp(self._guard, self._watcher, self._given.patience).run(), name="vault-giving-up"
+                ),
+                tasks.create_task(self._requests.run(), name="vault-requests"),
                 tasks.create_task(self._rollback.run(stopping), name="vault-rollback"),
             ]
             await asyncio.wait(working)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 from shared.agent.triggers import touched_addresses
 from shared.bus import CHANNEL_CHANGED
-from shared.store import channels, instance, ledger_pins, peer_units
+from shared.store import channels, instance, ledger_pins, peer_units, unfunded
 from worker.pacing import Bell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from shared.bus import Bus
     from shared.obyte.hub_client import HubClient
@@ -74,6 +74,7 @@ class Watcher:
         self._bell = Bell()
         self._watched: set[str] = set()
         self._attention: set[str] = set()
+        self._strange: set[str] = set()
         self._conflicting: set[str] = set()
         self._everything_due_s = 0.0
 
@@ -108,6 +109,16 @@ class Watcher:
                 if isinstance(address, str) and address not in self._watched:
                     self._bell.ring()
 
+    def forget(self, addresses: Iterable[str]) -> None:
+        """Watch these no longer: the channels were given up."""
+        self._watched.difference_update(addresses)
+
+    def look_at(self, addresses: Iterable[str]) -> None:
+        """Look at these once, from their beginning."""
+        for aa_address in addresses:
+            self._reader.read_whole(aa_address)
+            self._attention.add(aa_address)
+
     async def _load_channels(self) -> None:
         async with self._guard.reading() as conn:
             last = ""
@@ -124,7 +135,9 @@ class Watcher:
         body = notification.body
         match notification.subject:
             case "joint" if isinstance(body, dict) and isinstance(body.get("unit"), dict):
-                self._attention |= touched_addresses(body["unit"]) & self._watched
+                touched = touched_addresses(body["unit"])
+                self._attention |= touched & self._watched
+                self._strange |= touched - self._watched
             case "light/have_updates":
                 self._everything_due_s = 0
             case "light/sequence_became_bad" if isinstance(body, list):
@@ -137,9 +150,13 @@ class Watcher:
     async def _look(self, client: HubClient) -> None:
         """One round: read what needs attention, then say that we are awake."""
         await self._session.compare(client)
+        strange = frozenset(self._strange)
+        self._strange.clear()
         async with self._guard.reading() as conn:
             new = await channels.not_watched(conn)
+            given_up = await unfunded.among(conn, strange) if strange else []
         self._watched.update(new)
+        self.look_at([*new, *given_up])
         addresses = {*new, *self._attention}
         self._attention.clear()
         now_s = asyncio.get_running_loop().time()

@@ -19,11 +19,9 @@ from front.schemas import (
     ChannelView,
     SentPaymentList,
     SentPaymentView,
-    Status,
     channel_view,
     sent_payment_view,
 )
-from shared.channels import model
 from shared.channels.model import MAX_AMOUNT
 from shared.obyte.chash import is_valid_address, is_valid_device_address
 from shared.obyte.errors import ObyteError
@@ -33,7 +31,7 @@ from shared.peers.errors import PeerError
 from shared.peers.http import base_url_of
 from shared.receiving.errors import database_errors
 from shared.store import channels, outgoing, refills
-from shared.store.channel_rows import StoredChannel
+from shared.store.channel_rows import ShownStatus, StoredChannel
 from shared.store.database import Connection
 from shared.store.outgoing import Outgoing, Place
 from shared.store.sent_payments import SentState
@@ -59,7 +57,7 @@ class ChannelsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: Status | None = None
+    status: ShownStatus | None = None
     asset: Asset | None = Field(None, description="`base` or the asset's id")
     peer: str | None = Field(
         None,
@@ -98,7 +96,7 @@ async def list_channels(request: Request, _caller: Reader, query: Annotated[Chan
                 conn,
                 after=query.cursor,
                 limit=query.limit,
-                status=None if query.status is None else model.Status(query.status),
+                status=query.status,
                 asset=query.asset,
                 **which,
             )

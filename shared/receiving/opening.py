@@ -120,7 +120,7 @@ class Openings:
             )
         if insertion is Insertion.TOO_MANY:
             raise ChannelRefused("too_many_channels", "too many channels wait for their first deposit")
-        if insertion is Insertion.CREATED:
+        if insertion in (Insertion.CREATED, Insertion.REVIVED):
             self._bus.publish(CHANNEL_CHANGED, {"aa_address": new.aa_address})
         return new.aa_address
 

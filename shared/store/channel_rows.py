@@ -18,8 +18,11 @@ STATE_COLUMNS = """
     last_event_id, definition_confirmed, unsure_period, peer_has_robbed"""
 """What makes a `Channel`, except `claim`, which the front's role may not read."""
 
-ALL_COLUMNS = f"""{STATE_COLUMNS}, salt, role, peer_url, has_peer_units, created_at, updated_at"""
+ALL_COLUMNS = f"""{STATE_COLUMNS}, salt, role, peer_url, has_peer_units, created_at, updated_at, expired_at"""
 """What makes a `StoredChannel`."""
+
+ShownStatus = Literal["unfunded", "expired", "open", "closing_initiated_by_me", "closing_initiated_by_peer", "closed"]
+"""What people are told of a channel. `unfunded`: it never saw a deposit; `expired`: nor is it watched any more."""
 
 Side = Literal["A", "B"]
 """Which party of the agent we are: B asked for the channel, A was asked."""
@@ -52,6 +55,17 @@ class StoredChannel:
     has_peer_units: bool
     created_at: datetime
     updated_at: datetime
+    expired_at: datetime | None = None
+    """When it was given up: it never saw a deposit, and nobody watches it."""
+
+    @property
+    def shown_status(self) -> ShownStatus:
+        """The status in words that keep apart what was closed and what was never opened."""
+        if self.expired_at is not None:
+            return "expired"
+        if self.channel.last_event_id == 0:
+            return "unfunded"
+        return self.channel.status.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,8 @@ class LockedChannel:
     """The database's clock when the row was read, as seconds since 1970."""
     watcher_age_s: float | None
     """How long ago the watcher was last in step with the ledger; None if it never was."""
+    is_expired: bool = False
+    """Whether it was given up: nobody watches it."""
 
 
 def channel_of(row: asyncpg.Record, claim: str | None = None) -> Channel:
@@ -108,4 +124,5 @@ def stored_channel_of(row: asyncpg.Record) -> StoredChannel:
         has_peer_units=row["has_peer_units"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        expired_at=row["expired_at"],
     )

@@ -17,6 +17,7 @@ from shared.store.channel_rows import (
     STATE_COLUMNS,
     LockedChannel,
     NewChannel,
+    ShownStatus,
     StoredChannel,
     channel_of,
     stored_channel_of,
@@ -27,7 +28,7 @@ from shared.store.instance import AWAKE_AGE_S
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from shared.channels.model import Channel, Status
+    from shared.channels.model import Channel
     from shared.store.database import Connection
 
 MAX_PAGE = 1_000
@@ -36,6 +37,7 @@ MAX_PAGE = 1_000
 
 _LOCK = f"""
     SELECT {STATE_COLUMNS}, role = 'B' AS created_by_me, has_peer_units,
+           expired_at IS NOT NULL AS is_expired,
            asset = ANY (ARRAY(SELECT asset FROM assets WHERE is_stopped)) AS asset_is_stopped,
            date_part('epoch', clock_timestamp()) AS now_s,
            (SELECT {AWAKE_AGE_S} FROM instance) AS watcher_age_s
@@ -58,6 +60,7 @@ async def lock(conn: Connection, addresses: Collection[str]) -> dict[str, Locked
             created_by_me=row["created_by_me"],
             has_peer_units=row["has_peer_units"],
             asset_is_stopped=row["asset_is_stopped"],
+            is_expired=row["is_expired"],
             now_s=row["now_s"],
             watcher_age_s=row["watcher_age_s"],
         )
@@ -92,6 +95,8 @@ class Insertion(StrEnum):
     CREATED = "created"
     EXISTING = "existing"
     """It is there already, with the same parameters."""
+    REVIVED = "revived"
+    """It was there and had been given up; it is watched again."""
     CONFLICT = "conflict"
     """The peer has used the salt for another channel."""
     TOO_MANY = "too_many"
@@ -110,15 +115,23 @@ _INSERT = """
 
 _IS_SAME = """
     SELECT (own_address, peer_address, asset, timeout_s, version, role) = ($2, $3, $4, $5::bigint, $7, $8)
-           AND salt IS NOT DISTINCT FROM $6
+           AND salt IS NOT DISTINCT FROM $6 AS is_same,
+           expired_at IS NOT NULL AS is_expired
       FROM channels
      WHERE aa_address = $1
 """
 
-_COUNT_NEVER_OPENED = """
+# A trigger does the rest: whatever shows that a given-up channel is needed brings it back to life.
+_REVIVE = """
+    UPDATE channels SET asked_at = greatest(now(), asked_at + interval '1 microsecond')
+     WHERE aa_address = ANY($1) AND expired_at IS NOT NULL
+    RETURNING aa_address
+"""
+
+_COUNT_UNFUNDED = """
     SELECT count(*) FILTER (WHERE peer_address = $1) AS of_peer, count(*) AS of_all
       FROM channels
-     WHERE last_event_id = 0
+     WHERE last_event_id = 0 AND expired_at IS NULL
 """
 
 _HAS_ROBBED = "SELECT EXISTS (SELECT FROM channels WHERE peer_address = $1 AND peer_has_robbed)"
@@ -133,28 +146,48 @@ OPENINGS_LOCK = 0x51_0C_E0_9E
 async def insert(
     conn: Connection, new: NewChannel, *, max_unopened_of_peer: int | None = None, max_unopened: int | None = None
 ) -> Insertion:
-    """Insert a channel unless it exists. Call it in a transaction.
+    """Insert a channel unless it exists, or bring it back to life. Call it in a transaction.
 
-    The limits count channels that were asked for and never opened: asking costs the asker nothing. With a limit given,
-    insertions follow each other, so the limit is exact. That a peer is blocked is exact without one, too: no insertion
-    and no blocking overlap.
+    The limits count channels that were asked for and never saw a deposit: asking costs the asker nothing. With a limit
+    given, insertions follow each other, so the limit is exact. That a peer is blocked is exact without one, too: no
+    insertion and no blocking overlap.
     """
     is_limited = max_unopened_of_peer is not None or max_unopened is not None
     is_robbable = version_is_robbable(new.version)
+    known = None
     if is_limited or is_robbable:
         known = await _compared(conn, new)
-        if known is not None:
+        if known is not None and known is not Insertion.REVIVED:
             return known
         await conn.execute(_LOCK_OPENINGS if is_limited else _LOCK_OPENINGS_SHARED, OPENINGS_LOCK)
-    if is_robbable and await peer_has_robbed(conn, new.peer_address):
+    if known is None and is_robbable and await peer_has_robbed(conn, new.peer_address):
         return await _compared(conn, new) or Insertion.BLOCKED
-    if is_limited:
-        [unopened] = await conn.fetch(_COUNT_NEVER_OPENED, new.peer_address)
-        if _reached(unopened["of_peer"], max_unopened_of_peer) or _reached(unopened["of_all"], max_unopened):
-            return await _compared(conn, new) or Insertion.TOO_MANY
+    if is_limited and await _are_too_many(conn, new.peer_address, max_unopened_of_peer, max_unopened):
+        found = await _compared(conn, new)
+        return Insertion.TOO_MANY if found in (None, Insertion.REVIVED) else found
     if await conn.fetchval(_INSERT, *_identity(new), new.peer_url):
         return Insertion.CREATED
-    return await _compared(conn, new) or Insertion.CONFLICT
+    found = await _compared(conn, new)
+    if found is Insertion.REVIVED and not await revive(conn, [new.aa_address]):
+        return Insertion.EXISTING
+    return found or Insertion.CONFLICT
+
+
+async def revive(conn: Connection, addresses: Collection[str], *, max_unopened: int | None = None) -> list[str]:
+    """Bring those of the channels back to life that were given up, and return them: they are watched again.
+
+    With a limit, none is while there are as many that never saw a deposit. Call it in a transaction.
+    """
+    if max_unopened is not None:
+        await conn.execute(_LOCK_OPENINGS, OPENINGS_LOCK)
+        if await _are_too_many(conn, "", None, max_unopened):
+            return []
+    return [row["aa_address"] for row in await conn.fetch(_REVIVE, list(addresses))]
+
+
+async def _are_too_many(conn: Connection, peer_address: str, max_of_peer: int | None, max_of_all: int | None) -> bool:
+    [unfunded] = await conn.fetch(_COUNT_UNFUNDED, peer_address)
+    return _reached(unfunded["of_peer"], max_of_peer) or _reached(unfunded["of_all"], max_of_all)
 
 
 async def peer_has_robbed(conn: Connection, peer_address: str) -> bool:
@@ -163,11 +196,13 @@ async def peer_has_robbed(conn: Connection, peer_address: str) -> bool:
 
 
 async def _compared(conn: Connection, new: NewChannel) -> Insertion | None:
-    """What the channel on record under the address is to the new one, None without one."""
-    is_same = await conn.fetchval(_IS_SAME, *_identity(new))
-    if is_same is None:
+    """What the channel on record under the address is to the new one, None without one; REVIVED if it could be."""
+    found = await conn.fetchrow(_IS_SAME, *_identity(new))
+    if found is None:
         return None
-    return Insertion.EXISTING if is_same else Insertion.CONFLICT
+    if not found["is_same"]:
+        return Insertion.CONFLICT
+    return Insertion.REVIVED if found["is_expired"] else Insertion.EXISTING
 
 
 def _identity(new: NewChannel) -> tuple[object, ...]:
@@ -203,7 +238,10 @@ _PAGE = f"""
       FROM channels
      WHERE ($1::text IS NULL
             OR (created_at, aa_address) < (SELECT created_at, aa_address FROM channels WHERE aa_address = $1))
-       AND ($3::text IS NULL OR status = $3)
+       AND ($3::text IS NULL
+            OR CASE WHEN expired_at IS NOT NULL THEN 'expired'
+                    WHEN last_event_id = 0 THEN 'unfunded'
+                    ELSE status END = $3)
        AND ($4::text IS NULL OR asset = $4)
        AND ($5::text IS NULL OR peer_address = $5)
        AND ($6::text IS NULL OR (peer_url = $6 AND role = 'B'))
@@ -218,7 +256,7 @@ async def page(
     *,
     after: str | None = None,
     limit: int = 100,
-    status: Status | None = None,
+    status: ShownStatus | None = None,
     asset: str | None = None,
     peer_address: str | None = None,
     opened_at_url: str | None = None,
@@ -228,8 +266,7 @@ async def page(
 
     `opened_at_url`: those that we have opened with the peer at this base URL; anybody can call a URL his own.
     """
-    shown = status and status.value
-    rows = await conn.fetch(_PAGE, after, min(limit, MAX_PAGE), shown, asset, peer_address, opened_at_url, peer_device)
+    rows = await conn.fetch(_PAGE, after, min(limit, MAX_PAGE), status, asset, peer_address, opened_at_url, peer_device)
     return [stored_channel_of(row) for row in rows]
 
 
@@ -287,20 +324,26 @@ async def save_transition(conn: Connection, channel: Channel) -> None:
         raise StaleChannelError(f"channel {channel.aa_address} would lose what is recorded")
 
 
-_TO_WATCH = "SELECT aa_address FROM channels WHERE aa_address > $1 ORDER BY aa_address LIMIT $2"
+_TO_WATCH = """
+    SELECT aa_address FROM channels WHERE aa_address > $1 AND expired_at IS NULL ORDER BY aa_address LIMIT $2
+"""
 
-_NOT_WATCHED = "SELECT aa_address FROM channels WHERE NOT is_watched ORDER BY aa_address LIMIT $1"
+_NOT_WATCHED = """
+    SELECT aa_address FROM channels WHERE NOT is_watched AND expired_at IS NULL ORDER BY aa_address LIMIT $1
+"""
 
-_MARK_WATCHED = "UPDATE channels SET is_watched = true WHERE aa_address = ANY($1) AND NOT is_watched"
+_MARK_WATCHED = """
+    UPDATE channels SET is_watched = true WHERE aa_address = ANY($1) AND NOT is_watched AND expired_at IS NULL
+"""
 
 
 async def to_watch(conn: Connection, after: str = "", *, limit: int = MAX_PAGE) -> list[str]:
-    """Return the addresses of all channels, in pages: `after` is the last address of the page before."""
+    """Return all channels but those given up, in pages: `after` is the last address of the page before."""
     return [row["aa_address"] for row in await conn.fetch(_TO_WATCH, after, limit)]
 
 
 async def not_watched(conn: Connection, *, limit: int = MAX_PAGE) -> list[str]:
-    """Return channels that no worker has watched yet.
+    """Return channels that no worker has watched yet, or not since they came back to life.
 
     A worker that starts reads `to_watch` to its end, and from then on only this: nothing is skipped, whatever order
     insertions are committed in.

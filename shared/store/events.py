@@ -35,6 +35,8 @@ class EventKind(StrEnum):
     """Every event there is. The names are stable; those of the reference library are its own."""
 
     CHANNEL_CREATED_BY_PEER = "channel_created_by_peer"
+    CHANNEL_EXPIRED = "channel_expired"
+    CHANNEL_REVIVED = "channel_revived"
     PAYMENT_RECEIVED = "payment_received"
     PAYMENT_REFUSED = "payment_refused"
     MY_DEPOSIT_BECAME_STABLE = "my_deposit_became_stable"

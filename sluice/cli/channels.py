@@ -290,6 +290,7 @@ def _why_this_version(peer: str, version: str) -> str:
 def _fields(stored: StoredChannel) -> dict[str, Any]:
     return {
         **payer_channels.public_fields(stored.channel),
+        "status": stored.shown_status,
         "salt": stored.salt,
         "version": stored.version,
         "peer_url": stored.peer_url,

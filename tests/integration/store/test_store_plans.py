@@ -104,15 +104,15 @@ async def test_the_use_of_an_asset_is_summed_over_the_channels_that_use_it_only(
     assert index == "channels_using_unconfirmed"
 
 
-@pytest.mark.parametrize("statement", [channels._NOT_WATCHED, channels._COUNT_NEVER_OPENED])
+@pytest.mark.parametrize("statement", [channels._NOT_WATCHED, channels._COUNT_UNFUNDED])
 async def test_what_is_new_is_found_without_reading_what_is_old(filled: Connection, statement: str) -> None:
     await filled.execute("UPDATE channels SET is_watched = true, last_event_id = 1")
     await filled.execute("VACUUM ANALYZE channels")
     parameter = "1" if "LIMIT" in statement else f"'{PEER}'"
     plan = json.loads(await filled.fetchval("EXPLAIN (FORMAT JSON) " + statement.replace("$1", parameter)))
     assert {index for _, index in scans(list(nodes(plan[0]["Plan"])), "channels")} <= {
-        "channels_to_watch",
-        "channels_never_opened",
+        "channels_not_watched",
+        "channels_unfunded",
     }
 
 
