@@ -59,6 +59,14 @@ NO_INVITATIONS: list[dict[str, Any]] = [
 ]
 
 
+async def test_the_device_is_called_what_the_settings_say(devnet: Devnet, database: Database, phone: Phone) -> None:
+    node = Node(devnet, database, pairing_secret="everybody", device_name="Till 3")
+    async with node.running():
+        await phone.pair("everybody", reverse_pairing_secret="mine")
+        reply = await phone.next("pairing")
+    assert reply.body == {"pairing_secret": "mine", "device_name": "Till 3"}
+
+
 async def test_what_is_no_invitation_of_ours_pairs_nobody(node: Node, phone: Phone) -> None:
     await node.invite()
     for body in NO_INVITATIONS:
