@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sluice.cli import channels, demo, devices, devnet, doctor, keys, pay, payments, serve, up, wallet
+from sluice.cli import audit, channels, demo, devices, devnet, doctor, keys, pay, payments, serve, up, wallet
 from sluice.cli.common import Commands
 
 app = typer.Typer(
@@ -24,13 +24,12 @@ app = typer.Typer(
 )
 demo.register(app)
 up.register(app)
-demo.register(app)
 serve.register(app)
 for group in (devnet, wallet, keys, channels, payments, devices):
     group.register(app)
-demo.register(app)
 pay.register(app)
 doctor.register(app)
+audit.register(app)
 
 
 def _show_version(wanted: bool) -> None:

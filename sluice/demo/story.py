@@ -21,12 +21,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from shared.audit import RULES, Audit
 from shared.channels.model import Status
 from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.history import prove_history
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import DEVNET
+from shared.receiving.acceptance import AcceptanceRules
 from shared.store import channels, commands, payments
+from shared.store.audit.reading import snapshot
+from shared.store.audit.rules import Limits
 from shared.store.commands import CommandState
 from shared.store.database import Database, Role
 from sluice.demo.books import AgentBooks, books_of
@@ -49,6 +53,7 @@ AMOUNT = 100
 AT_A_TIME = 16
 STEP_BOUND_S = 60
 POLL_S = 0.1
+AUDIT_S = 60
 _COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("", "left"),
     ("expected", "right"),
@@ -113,7 +118,9 @@ class _Story:
         receipts = await self._stream(channel, count)
         await self._resend(receipts[-1], channel)
         await self._tamper(channel)
-        self._show(await self._close(channel, receipts))
+        ending = await self._close(channel, receipts)
+        await self._audit()
+        self._show(ending)
 
     async def _open(self) -> PayerChannel:
         await self._hub.request("devnet/fund", {"address": self._payer.address, "amount": FUNDS})
@@ -200,6 +207,17 @@ class _Story:
             books=await self._agent_books(channel.aa_address),
             held=await self._agent_balance(channel.aa_address),
         )
+
+    async def _audit(self) -> None:
+        """Hold the receiver's database against every rule about money, as `sluice audit --deep` does."""
+        settings = self._stack.settings
+        accepting = AcceptanceRules.of(settings)
+        limits = Limits(accepting.limits, accepting.exposure)
+        async with snapshot(settings.database_dsn, statement_s=AUDIT_S) as conn:
+            report = await Audit(RULES, limits, default_network=settings.network, deep=True).run(conn)
+        if report.broken:
+            raise DemoError(f"the receiver's books break {', '.join(finding.name for finding in report.broken)}")
+        self._say("audit", f"all {len(report.findings)} rules about money hold in the receiver's database")
 
     async def _agent_books(self, aa_address: str) -> AgentBooks:
         """Add up the agent's proven history; the last response may take the ledger a moment to prove."""

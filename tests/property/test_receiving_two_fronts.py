@@ -29,6 +29,7 @@ from shared.receiving.outcomes import Receipt, Refusal
 from shared.receiving.verification import SignedPayment, verify_payment_package
 from shared.store import channels
 from shared.store.database import Database, Role
+from tests.auditing import OF_THE_LEDGER, broken_rules
 from tests.receiving_support import Payer, Worker, administrator, database_of, payer_key
 
 if TYPE_CHECKING:
@@ -106,6 +107,10 @@ class World:
             await front.close()
         for database in (*self.databases, self.worker.database):
             await database.close()
+
+    async def audit(self) -> Any:
+        """What the auditor says of all examples together."""
+        return await broken_rules(self.url, ExposureRules(self.exposure), self.limits, without=OF_THE_LEDGER)
 
     async def example(self, script: list[list[Send]]) -> None:
         number = next(_examples)
@@ -194,6 +199,7 @@ def world(postgres_url: str, _template: str) -> Iterator[World]:
     with database_of(postgres_url, _template, "test_two_fronts") as url:
         running = World(url)
         yield running
+        assert running.runner.run(running.audit()) == []
         running.close()
 
 

@@ -28,6 +28,7 @@ from shared.receiving.outcomes import Receipt
 from shared.receiving.verification import verify_payment_package
 from shared.store import channels, journal, lease
 from shared.store.channel_rows import NewChannel
+from tests.auditing import broken_rules
 from tests.integration.worker.support import OWN_KEY, Cable, Peer
 
 if TYPE_CHECKING:
@@ -189,6 +190,7 @@ async def test_two_hundred_channels_are_settled_by_the_right_unit_whatever_happe
         await while_it_moves(world, world.is_awake, "a heartbeat")
         await pay(world, accounts, rng)
     await check_books(world, accounts)
+    assert await broken_rules(world.database_url, world.exposure) == []
     before = world.own.balance(), world.own.balance(accounts[0].peer.asset), len(own_units(world))
 
     monkeypatch.setattr(lease, "release", killed)
@@ -208,6 +210,7 @@ async def test_two_hundred_channels_are_settled_by_the_right_unit_whatever_happe
     await check_wallet(world, accounts, received, before)
     async with world.database.connection() as conn:
         assert await journal.unfinished(conn) == []
+    assert await broken_rules(world.database_url, world.exposure) == []
 
 
 async def open_channels(world: World, rng: random.Random) -> list[Account]:
