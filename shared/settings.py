@@ -208,6 +208,13 @@ class Settings(FileBacked, BaseSettings):
     webhook_allowed_networks: Annotated[Networks, NoDecode, Unit("networks", "only public addresses")] = ()
     """Networks in which receivers of webhooks and the application that answers may be, although they are not public:
     as `10.1.0.0/16,fd00::/64`. Without TLS (`http://`) they may be nowhere else."""
+    max_webhooks: Annotated[int, Field(ge=0, le=1_000), Unit("webhooks")] = 20
+    """Webhooks there may be; each has its own deliveries."""
+    webhook_disable_after_s: Duration = 259_200
+    """A webhook is disabled when a delivery fails for good (after a day of attempts) and nothing has succeeded for this
+    long (3 days)."""
+    webhook_retention_s: Duration = 604_800
+    """How long deliveries stay on record after their end, with their attempts (7 days)."""
     events_retention_s: Duration = 2_592_000
     """How long events are kept for readers that come back (30 days). Payments stay on record for ever."""
 

@@ -42,6 +42,12 @@ CLOSING_DEADLINE = Gauge(
     "Until the first peer can end a closing that we have to answer; +Inf without one",
     registry=REGISTRY,
 )
+WEBHOOK_LAG = Gauge(
+    "sluice_webhook_oldest_pending_seconds",
+    "How long ago the oldest event happened that a webhook (by its number) has not taken yet; 0 without one",
+    ["webhook"],
+    registry=REGISTRY,
+)
 LEASE_HELD = Gauge("sluice_lease_held", "1 while this worker is the active one", registry=REGISTRY)
 
 

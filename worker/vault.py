@@ -46,6 +46,7 @@ from worker.settlement import Settlement, SettlementPace
 from worker.wallet import Spending, Wallet
 from worker.watcher import Watcher, WatcherPace
 
+from worker.webhooks.webhooks import Webhooks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from worker.devices.messenger import Device
     from worker.guard import Guard
 
+    from worker.webhooks.terms import WebhookTerms
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -95,6 +97,8 @@ class Circumstances:
     """Who we are to peers that write messages; None to exchange none."""
     mark: Mark = field(default_factory=Mark)
     """Of the database, kept outside of it."""
+    webhooks: WebhookTerms | None = None
+    """How webhooks are sent; None to send none."""
     pace: Pace = field(default_factory=Pace)
     spending: Spending = field(default_factory=Spending)
     closing: ClosingLimits = field(default_factory=ClosingLimits)
@@ -231,6 +235,8 @@ class Vault:
                 tasks.create_task(
                     GivingUp(self._guard, self._watcher, self._given.patience).run(), name="vault-giving-up"
                 ),
+            if (webhooks := self._make_webhooks()) is not None:
+                endless.append(tasks.create_task(webhooks.run(), name="vault-webhooks"))
                 tasks.create_task(self._requests.run(), name="vault-requests"),
                 tasks.create_task(self._rollback.run(stopping), name="vault-rollback"),
             ]
@@ -277,6 +283,19 @@ class Vault:
     async def _declare(self) -> None:
         try:
             async with self._guard.transaction() as conn:
+    def _make_webhooks(self) -> Webhooks | None:
+        given = self._given
+        if given.webhooks is None:
+            return None
+        return Webhooks(
+            self._guard.lease,
+            given.webhooks,
+            given.bus,
+            clock=given.clock,
+            monotonic=given.monotonic,
+            jitter=given.jitter,
+        )
+
                 await instance.declare(conn, network=self._given.network_name, own_address=self.wallet.address)
         except InstanceMismatchError as error:
             raise ConfigurationError("another_wallet", str(error)) from error

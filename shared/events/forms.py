@@ -45,15 +45,17 @@ def reference_frame(event: Event) -> dict[str, Any] | None:
     return None if arguments is None else {"event": event.kind, "data": arguments(event)}
 
 
+def api_fields(event: Event, cursor: Cursor) -> dict[str, Any]:
+    """Return an event as the API's object: `{"id", "type", "time", "aa_address", "data"}`."""
+    return {
+        "id": str(cursor),
+        "type": event.kind,
+        "time": event.recorded_at.isoformat(),
+        "aa_address": event.aa_address,
+        "data": event.data,
+    }
+
+
 def api_text(event: Event, cursor: Cursor) -> str:
-    """Return an event as JSON in one line: `{"id", "type", "time", "aa_address", "data"}`."""
-    return json.dumps(
-        {
-            "id": str(cursor),
-            "type": event.kind,
-            "time": event.recorded_at.isoformat(),
-            "aa_address": event.aa_address,
-            "data": event.data,
-        },
-        separators=(",", ":"),
-    )
+    """Return the API's object as JSON in one line."""
+    return json.dumps(api_fields(event, cursor), separators=(",", ":"))

@@ -50,6 +50,16 @@ class EventKind(StrEnum):
     COMMAND_FAILED = "command_failed"
     ALARM_RAISED = "alarm_raised"
     ALARM_CLEARED = "alarm_cleared"
+    WEBHOOK_FAILING = "webhook_failing"
+    WEBHOOK_DISABLED = "webhook_disabled"
+    WEBHOOK_TEST = "webhook_test"
+    PAYMENT_REQUEST_PARTIALLY_PAID = "payment_request_partially_paid"
+    PAYMENT_REQUEST_PAID = "payment_request_paid"
+    PAYMENT_REQUEST_OVERPAID = "payment_request_overpaid"
+    PAYMENT_REQUEST_LATE = "payment_request_late"
+    PAYMENT_REQUEST_OTHER_ASSET = "payment_request_other_asset"
+    PAYMENT_REQUEST_EXPIRED = "payment_request_expired"
+    PAYMENT_REQUEST_CANCELLED = "payment_request_cancelled"
 
 
 @dataclass(frozen=True, slots=True)

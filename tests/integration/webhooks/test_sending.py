@@ -1,0 +1,335 @@
+"""Events on their way to servers of all kinds: real sockets, a real database, and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.sealing import seal
+from shared.store import webhooks
+from shared.store.errors import LeaseLostError
+from shared.store.events import EventKind
+from shared.store.webhook_deliveries import DeliveryState
+from shared.store.webhooks import DisabledReason, WebhookState
+from shared.webhooks.addresses import AddressGuard
+from shared.webhooks.attempts import MAX_ATTEMPTS, PAUSES_S
+from shared.webhooks.calling import Caller
+from shared.webhooks.errors import SignatureError
+from shared.webhooks.signing import Secret
+from tests.integration.webhooks.support import CHANNELS, Answer, Office, Receiver, Request, guard_of, hours, until
+
+if TYPE_CHECKING:
+    from worker.webhooks.sending import Sending
+
+A, B, _ = CHANNELS
+
+
+async def test_an_event_arrives_signed_under_its_own_id(office: Office, receiver: Receiver) -> None:
+    webhook, secret = await office.add(receiver.url)
+    await office.happen(7)
+    assert await office.work() == 1
+    [request] = receiver.requests
+    assert office.verified(request, secret) == request.id == request.event["id"]
+    assert request.headers["content-type"] == "application/json"
+    assert request.headers["webhook-timestamp"] == str(int(office.now_s))
+    assert request.event["type"] == "channel_refilled"
+    assert request.event["data"] == {"amount": 7}
+    assert request.event["timestamp"] == request.event["time"]
+    [delivery] = await office.deliveries(webhook)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.DELIVERED, 1)
+    [attempt] = await office.attempts(delivery)
+    assert (attempt.status, attempt.error, attempt.excerpt) == (200, None, "ok")
+    assert await office.later(hours(1)) == 0
+
+
+async def test_only_events_of_the_wanted_types_are_sent_and_none_from_before(
+    office: Office, receiver: Receiver
+) -> None:
+    await office.happen(1)
+    webhook, _ = await office.add(receiver.url, types=("alarm_raised",))
+    await office.happen(2)
+    assert await office.work() == 0
+    assert (await office.of(webhook)).position > 0
+    everything, _ = await office.add(receiver.url)
+    await office.happen(3)
+    await office.work()
+    assert receiver.events == [(A, 3)]
+    assert len(await office.deliveries(everything)) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "status"),
+    [
+        (Answer(status=500, body=b"oh\x1b[31m no\r\nsorry"), "bad_status", 500),
+        (Answer(status=404), "bad_status", 404),
+        (Answer(status=302, headers={"location": "http://127.0.0.1:1/"}), "redirected", 302),
+        (Answer(stalls=True), "timeout", None),
+        (Answer(hangs_up=True), "unreachable", None),
+        (Answer(body=b"x" * 3_000_000, pause_s=0.3), None, 200),
+    ],
+    ids=["500", "404", "redirect", "hangs", "hangs up", "huge and slow"],
+)
+async def test_what_became_of_an_attempt_is_on_record(
+    office: Office, receiver: Receiver, answer: Answer, error: str | None, status: int | None
+) -> None:
+    receiver.answer = answer
+    webhook, _ = await office.add(receiver.url)
+    await office.happen(1)
+    await office.work()
+    [delivery] = await office.deliveries(webhook)
+    [attempt] = await office.attempts(delivery)
+    assert (attempt.error, attempt.status) == (error, status)
+    assert delivery.state is (DeliveryState.DELIVERED if error is None else DeliveryState.PENDING)
+    assert len(receiver.requests) == 1  # no redirect is followed
+    if status == 500:
+        assert attempt.excerpt == "oh [31m no sorry"
+    if error is None:
+        assert attempt.excerpt is not None
+        assert len(attempt.excerpt) == 1_024
+
+
+async def test_a_server_at_an_address_that_must_not_be_called_is_not_called(
+    office: Office,
+) -> None:
+    webhook, _ = await office.add("https://127.0.0.1:8443/hook")
+    await office.happen(1)
+    async with Caller(AddressGuard()) as strict:
+        office.sending = office.sender(strict)
+        await office.work()
+    [delivery] = await office.deliveries(webhook)
+    [attempt] = await office.attempts(delivery)
+    assert attempt.error == "forbidden_address"
+
+
+async def test_a_failing_server_is_tried_for_a_day_under_one_id_and_then_it_is_told(
+    office: Office, receiver: Receiver
+) -> None:
+    receiver.answer = Answer(status=500)
+    webhook, secret = await office.add(receiver.url)
+    await office.happen(1)
+    began_s = office.now_s
+    await office.work()
+    for pause_s in PAUSES_S:
+        assert await office.later(pause_s - 1) == 0
+        assert await office.later(1) == 1
+        office.verified(receiver.requests[-1], secret)
+    assert 23 < (office.now_s - began_s) / 3_600 < 25
+    assert len(receiver.requests) == MAX_ATTEMPTS == 11
+    assert len({request.id for request in receiver.requests}) == 1
+    assert len({request.body for request in receiver.requests}) == 1
+    assert len({request.headers["webhook-timestamp"] for request in receiver.requests}) == 11
+    [delivery] = await office.deliveries(webhook)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.FAILED, 11)
+    assert len(await office.attempts(delivery)) == 11
+    [told] = await office.told(EventKind.WEBHOOK_FAILING)
+    assert (told["webhook_id"], told["delivery"], told["status"]) == (webhook, receiver.requests[0].id, 500)
+    assert (await office.of(webhook)).state is WebhookState.ACTIVE
+
+
+async def test_a_webhook_that_fails_for_days_is_disabled_and_goes_on_when_it_is_resumed(
+    office: Office, receiver: Receiver
+) -> None:
+    receiver.answer = Answer(status=500)
+    webhook, _ = await office.add(receiver.url, types=("channel_refilled",))
+    for day in range(4):
+        await office.happen(day, channel=CHANNELS[day % 3])
+        await office.work()
+        for pause_s in PAUSES_S:
+            await office.later(pause_s)
+    found = await office.of(webhook)
+    assert (found.state, found.reason) == (WebhookState.DISABLED, DisabledReason.FAILING)
+    [told] = await office.told(EventKind.WEBHOOK_DISABLED)
+    assert (told["webhook_id"], told["reason"]) == (webhook, "failing")
+    assert len(await office.told(EventKind.WEBHOOK_FAILING)) == 3
+
+    await office.happen(5)
+    receiver.answer = Answer()
+    assert await office.later(hours(1)) == 0
+    await office.set_state(webhook, WebhookState.ACTIVE)
+    assert await office.work() == 1
+    assert receiver.events == [(A, 5)]
+    assert (await office.of(webhook)).failing_since is None
+
+
+async def test_410_disables_at_once_and_what_was_to_be_sent_waits(office: Office, receiver: Receiver) -> None:
+    receiver.answer = Answer(status=410)
+    webhook, _ = await office.add(receiver.url, types=("channel_refilled",))
+    await office.happen(1, 2)
+    assert await office.work() == 1
+    found = await office.of(webhook)
+    assert (found.state, found.reason, found.pending) == (WebhookState.DISABLED, DisabledReason.GONE, 2)
+    [told] = await office.told(EventKind.WEBHOOK_DISABLED)
+    assert told["reason"] == "gone"
+    receiver.answer = Answer()
+    await office.set_state(webhook, WebhookState.ACTIVE)
+    assert await office.work() == 2
+    assert receiver.events == [(A, 1), (A, 2)]
+
+
+async def test_a_server_may_ask_for_a_longer_pause_but_not_for_a_very_long_one(
+    office: Office, receiver: Receiver
+) -> None:
+    receiver.answer = Answer(status=429, headers={"retry-after": "60"})
+    await office.add(receiver.url)
+    await office.happen(1)
+    await office.work()
+    assert await office.later(59) == 0
+    receiver.answer = Answer(status=503, headers={"retry-after": "999999"})
+    assert await office.later(1) == 1
+    assert await office.later(3_599) == 0
+    assert await office.later(1) == 1
+
+
+async def test_what_fails_holds_back_its_own_channel_only(office: Office, receiver: Receiver) -> None:
+    def answer(request: Request) -> Answer:
+        return Answer(status=500 if request.event["data"]["amount"] == 1 and len(receiver.requests) <= 6 else 200)
+
+    receiver.answer = answer
+    await office.add(receiver.url)
+    await office.happen(1, 2, channel=A)
+    await office.happen(3, 4, channel=B)
+    await office.happen(5, 6, channel=None)
+    await office.work()
+    assert sorted(receiver.events, key=str) == sorted([(B, 3), (B, 4), (None, 5), (None, 6)], key=str)
+    await office.later(5)
+    assert [event for event in receiver.events if event[0] == A] == []
+    await office.later(30)
+    for channel, numbers in ((A, [1, 2]), (B, [3, 4]), (None, [5, 6])):
+        assert [number for of, number in receiver.events if of == channel] == numbers
+
+
+async def test_a_slow_webhook_leaves_room_for_the_others(office: Office, receiver: Receiver) -> None:
+    async with Receiver(Answer(stalls=True)).listening() as slow:
+        await office.add(slow.url)
+        await office.add(receiver.url)
+        for number in range(20):
+            await office.happen(number, channel=f"{number:A>32}")
+        await office.planning.round()
+        await office.sending.once()
+        # Before the slow one's time is over: half of the room is all that it gets.
+        assert slow.most_at_once == 4
+        assert len(receiver.requests) == 4
+
+
+async def test_while_a_secret_is_replaced_both_sign(office: Office, receiver: Receiver) -> None:
+    webhook, old = await office.add(receiver.url)
+    new = Secret(b"n" * 32)
+    async with office.database.transaction() as conn:
+        await webhooks.lock(conn, webhook)
+        await webhooks.rotate(conn, webhook, seal(new.text, office.terms.reader.public_key), overlap_s=600)
+    await office.happen(1)
+    await office.work()
+    assert len(receiver.requests[0].headers["webhook-signature"].split(" ")) == 2
+    for secret in (old, new):
+        office.verified(receiver.requests[0], secret)
+    async with office.database.transaction() as conn:
+        await conn.execute("UPDATE webhook_secrets SET ends_at = now() WHERE ends_at IS NOT NULL")
+    await office.happen(2)
+    await office.work()
+    office.verified(receiver.requests[1], new)
+    with pytest.raises(SignatureError):
+        office.verified(receiver.requests[1], old)
+
+
+async def test_what_happens_in_a_pause_is_sent_after_it(office: Office, receiver: Receiver) -> None:
+    webhook, _ = await office.add(receiver.url)
+    await office.set_state(webhook, WebhookState.PAUSED)
+    await office.happen(1, 2)
+    assert await office.later(hours(1)) == 0
+    await office.set_state(webhook, WebhookState.ACTIVE)
+    assert await office.work() == 2
+    assert receiver.events == [(A, 1), (A, 2)]
+
+
+async def test_two_senders_at_once_send_each_event_once_and_in_order(
+    office: Office, receiver: Receiver, caller: Caller
+) -> None:
+    await office.add(receiver.url)
+    for number in range(8):
+        for channel in CHANNELS:
+            await office.happen(number, channel=channel)
+    await office.planning.round()
+    other = office.sender(caller)
+
+    async def work(sending: Sending) -> None:
+        for _ in range(40):
+            await sending.once()
+
+    await asyncio.gather(work(office.sending), work(other))
+    assert len(receiver.requests) == 24
+    for channel in CHANNELS:
+        assert [number for of, number in receiver.events if of == channel] == list(range(8))
+
+
+async def test_what_a_dead_sender_had_taken_is_sent_again_by_the_next_holder_of_the_lease(
+    office: Office, receiver: Receiver, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.add(receiver.url)
+    await office.happen(1, 2)
+
+    async def dies(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(office.sending, "_settle", dies)
+        await office.work()
+    assert await office.work() == 0  # it was sent, and nobody has said so
+
+    after = Office(office.database, caller, await guard_of(office.database, "another"))
+    running = asyncio.create_task(after.sending.run())
+    await until(lambda: len(receiver.requests) == 3)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert receiver.events == [(A, 1), (A, 1), (A, 2)]
+    assert receiver.requests[0].id == receiver.requests[1].id
+    await office.happen(3)
+    with pytest.raises(LeaseLostError):
+        await office.planning.round()
+
+
+async def test_the_outcome_of_a_claim_that_has_ended_is_not_taken(office: Office, receiver: Receiver) -> None:
+    """A sender that was frozen for longer than its claim finds that somebody else has sent the event meanwhile."""
+    webhook, _ = await office.add(receiver.url)
+    await office.happen(1)
+
+    def answer(_: Request) -> Answer:
+        if len(receiver.requests) == 1:
+            office.now_s += office.terms.pace.claim_s + 1
+            return Answer(status=500)
+        return Answer()
+
+    receiver.answer = answer
+    await office.planning.round()
+    held = asyncio.Event()
+    settle = office.sending._settle
+
+    async def late(*given: object) -> None:
+        await held.wait()
+        await settle(*given)  # type: ignore[arg-type]
+
+    office.sending._settle = late  # type: ignore[method-assign]
+    first = asyncio.create_task(office.sending.once())
+    await until(lambda: receiver.requests)
+    office.sending._settle = settle  # type: ignore[method-assign]
+    assert await office.sending.once() == 1
+    held.set()
+    await first
+    [delivery] = await office.deliveries(webhook)
+    assert (delivery.state, delivery.attempts) == (DeliveryState.DELIVERED, 1)
+
+
+async def test_an_event_that_was_forgotten_before_it_could_be_sent_is_given_up(
+    office: Office, receiver: Receiver
+) -> None:
+    webhook, _ = await office.add(receiver.url)
+    await office.happen(1)
+    await office.planning.round()
+    async with office.database.transaction() as conn:
+        await conn.execute("DELETE FROM events")
+    await office.happen(2)
+    await office.work()
+    assert receiver.events == [(A, 2)]
+    gone, sent = await office.deliveries(webhook)
+    assert (gone.state, gone.attempts, sent.state) == (DeliveryState.GIVEN_UP, 0, DeliveryState.DELIVERED)

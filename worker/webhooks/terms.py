@@ -1,0 +1,102 @@
+"""What the sending of webhooks needs from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from shared.sealing import Reader
+from shared.store.database import Database, Role
+from shared.webhooks.addresses import AddressGuard
+from shared.webhooks.calling import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.obyte.keys import KeyPair
+    from shared.settings import Settings
+
+MAX_CONNECTIONS = 3
+"""To the database."""
+RESOLVERS = 4
+"""Names that are looked up at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookPace:
+    """Every interval and limit of sending. Seconds."""
+
+    poll_s: float = 1.0
+    """How often it is looked for new events and for deliveries that are due, when no bell rings."""
+    gather_s: float = 0.05
+    """However much happens, events are looked for this rarely."""
+    retry_s: float = 1.0
+    """After the database was away."""
+    house_s: float = 30.0
+    """Between two looks for what can be forgotten, and at the lag."""
+    claim_s: float = 60.0
+    """A sender that has not told the outcome by then is believed dead. Longer than a call may take."""
+    parallel: int = 8
+    """Calls at the same time."""
+    parallel_of_one: int = 4
+    """Calls to one webhook at the same time: one that is slow leaves room for others."""
+    limits: Limits = field(default_factory=lambda: Limits(connect_s=5.0, read_s=10.0, total_s=10.0, max_bytes=8_192))
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookTerms:
+    """How webhooks are sent. `database`: connections of its own; `guard`: which servers may be called."""
+
+    database: Database
+    guard: AddressGuard
+    reader: Reader
+    """Opens the secrets that messages are signed with."""
+    disable_after_s: float = 259_200.0
+    retention_s: float = 604_800.0
+    pace: WebhookPace = field(default_factory=WebhookPace)
+
+
+def reader_of(key: KeyPair) -> Reader:
+    """Return who opens the secrets: it follows from the wallet's key, so whoever has the wallet can sign."""
+    return Reader(b"webhook secrets" + key.private_key)
+
+
+class Resolver:
+    """Looks names up in threads of its own: one that never answers must not take those that the hub's name needs."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="webhook-resolver")
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        """Return the IP addresses of a host. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, _look_up, host)
+        return list(dict.fromkeys(found))
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str) -> list[str]:
+    return [str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+
+
+async def webhook_terms(settings: Settings, key: KeyPair, resolver: Resolver) -> WebhookTerms:
+    """Return the terms that the settings name, with connections that the caller closes."""
+    database = await Database.connect(
+        settings.database_dsn,
+        role=Role.WORKER,
+        application_name="sluice-worker-webhooks",
+        max_connections=MAX_CONNECTIONS,
+    )
+    return WebhookTerms(
+        database,
+        AddressGuard(settings.webhook_allowed_networks, resolver),
+        reader_of(key),
+        disable_after_s=settings.webhook_disable_after_s,
+        retention_s=settings.webhook_retention_s,
+    )

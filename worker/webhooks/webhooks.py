@@ -1,0 +1,127 @@
+"""The webhooks of one term of the lease: planning, sending, housekeeping. Whatever happens here, the vault goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from shared.bus import CHANNEL_CHANGED, COMMAND, EVENT, PAYMENT
+from shared.logs import get_logger
+from shared.store import webhook_deliveries, webhooks
+from shared.store.errors import LeaseLostError, StoreError
+from shared.webhooks.calling import Caller
+from worker.guard import Guard
+from worker.metrics import WEBHOOK_LAG
+from worker.pacing import Bell
+from worker.webhooks.planning import Planning
+from worker.webhooks.sending import Sending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.bus import Bus
+    from shared.store.lease import Lease
+    from worker.webhooks.terms import WebhookTerms
+
+logger = get_logger(__name__)
+
+_BATCH = 1_000
+
+
+class Webhooks:
+    """Sends what happens to whom it is to be sent to."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        terms: WebhookTerms,
+        bus: Bus,
+        *,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._guard = Guard(terms.database, lease)
+        self._terms = terms
+        self._bus = bus
+        self._clock = clock
+        self._monotonic = monotonic
+        self._jitter = jitter
+        self._bell = Bell()
+
+    async def run(self) -> None:
+        """Send forever. Raises LeaseLostError."""
+        try:
+            while True:
+                try:
+                    await self._run()
+                except* LeaseLostError:
+                    raise
+                except* StoreError as errors:
+                    logger.warning("webhooks_wait", reason=str(_first(errors)))
+                except* Exception:
+                    # Whatever foreign servers answer, the vault goes on.
+                    logger.exception("webhooks_failed")
+                await asyncio.sleep(self._terms.pace.retry_s)
+        finally:
+            WEBHOOK_LAG.clear()
+
+    async def _run(self) -> None:
+        async with self._guard.transaction() as conn:
+            await webhooks.declare_signer(conn, self._terms.reader.public_key)
+        async with Caller(self._terms.guard, max_connections=2 * self._terms.pace.parallel) as caller:
+            sending = Sending(
+                self._guard,
+                caller,
+                self._terms,
+                clock=self._clock,
+                monotonic=self._monotonic,
+                jitter=self._jitter,
+            )
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(sending.run(), name="webhooks-sending")
+                tasks.create_task(self._plan(sending), name="webhooks-planning")
+                tasks.create_task(self._listen(), name="webhooks-bell")
+                tasks.create_task(self._keep_house(), name="webhooks-housekeeping")
+
+    async def _plan(self, sending: Sending) -> None:
+        planning = Planning(self._guard, clock=self._clock)
+        while True:
+            if await planning.round():
+                sending.wake()
+            await asyncio.sleep(self._terms.pace.gather_s)
+            await self._bell.sleep(self._terms.pace.poll_s)
+
+    async def _listen(self) -> None:
+        with self._bus.subscribe(PAYMENT, CHANNEL_CHANGED, COMMAND, EVENT, limit=1) as subscription:
+            async for _ in subscription:
+                self._bell.ring()
+
+    async def _keep_house(self) -> None:
+        """Tell the lag, and forget deliveries that have ended."""
+        while True:
+            await keep_house(self._guard, self._terms, datetime.fromtimestamp(self._clock(), UTC))
+            await asyncio.sleep(self._terms.pace.house_s)
+
+
+async def keep_house(guard: Guard, terms: WebhookTerms, now: datetime) -> None:
+    """Tell the lag, and forget deliveries that are old or too many. Raises StoreError."""
+    async with guard.reading() as conn:
+        ages_s = await webhook_deliveries.oldest_ages_s(conn, now)
+    WEBHOOK_LAG.clear()
+    for webhook_id, age_s in ages_s.items():
+        WEBHOOK_LAG.labels(webhook=str(webhook_id)).set(age_s)
+    gone = _BATCH
+    while gone >= _BATCH:
+        async with guard.transaction() as conn:
+            gone = await webhook_deliveries.forget(
+                conn, ages_s, before=now - timedelta(seconds=terms.retention_s), limit=_BATCH
+            )
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
