@@ -45,8 +45,8 @@ from worker.session_pace import SessionPace
 from worker.settlement import Settlement, SettlementPace
 from worker.wallet import Spending, Wallet
 from worker.watcher import Watcher, WatcherPace
-
 from worker.webhooks.webhooks import Webhooks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from shared.obyte.networks import Network
     from worker.devices.messenger import Device
     from worker.guard import Guard
-
     from worker.webhooks.terms import WebhookTerms
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -95,10 +95,10 @@ class Circumstances:
     """Timeout of channels that we open, where an order names none."""
     device: Device | None = None
     """Who we are to peers that write messages; None to exchange none."""
-    mark: Mark = field(default_factory=Mark)
-    """Of the database, kept outside of it."""
     webhooks: WebhookTerms | None = None
     """How webhooks are sent; None to send none."""
+    mark: Mark = field(default_factory=Mark)
+    """Of the database, kept outside of it."""
     pace: Pace = field(default_factory=Pace)
     spending: Spending = field(default_factory=Spending)
     closing: ClosingLimits = field(default_factory=ClosingLimits)
@@ -228,6 +228,8 @@ class Vault:
             ]
             if self._messenger is not None:
                 endless.append(tasks.create_task(self._messenger.run(), name="vault-messenger"))
+            if (webhooks := self._make_webhooks()) is not None:
+                endless.append(tasks.create_task(webhooks.run(), name="vault-webhooks"))
             working = [
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),
                 tasks.create_task(self._commands.run(stopping), name="vault-commands"),
@@ -235,8 +237,6 @@ class Vault:
                 tasks.create_task(
                     GivingUp(self._guard, self._watcher, self._given.patience).run(), name="vault-giving-up"
                 ),
-            if (webhooks := self._make_webhooks()) is not None:
-                endless.append(tasks.create_task(webhooks.run(), name="vault-webhooks"))
                 tasks.create_task(self._requests.run(), name="vault-requests"),
                 tasks.create_task(self._rollback.run(stopping), name="vault-rollback"),
             ]
@@ -280,9 +280,6 @@ class Vault:
             random_bytes=given.random_bytes,
         )
 
-    async def _declare(self) -> None:
-        try:
-            async with self._guard.transaction() as conn:
     def _make_webhooks(self) -> Webhooks | None:
         given = self._given
         if given.webhooks is None:
@@ -296,6 +293,9 @@ class Vault:
             jitter=given.jitter,
         )
 
+    async def _declare(self) -> None:
+        try:
+            async with self._guard.transaction() as conn:
                 await instance.declare(conn, network=self._given.network_name, own_address=self.wallet.address)
         except InstanceMismatchError as error:
             raise ConfigurationError("another_wallet", str(error)) from error
