@@ -218,13 +218,6 @@ class Settings(FileBacked, BaseSettings):
     events_retention_s: Duration = 2_592_000
     """How long events are kept for readers that come back (30 days). Payments stay on record for ever."""
 
-    log_format: Annotated[Literal["console", "json"], Unit("name")] = "console"
-    """`console` for people, `json` for machines: one object per line."""
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Unit("name")] = "info"
-    """The least severe events that are logged."""
-
-    @field_validator("home", "secrets_dir", "wallet_file", "wallet_passphrase_file", "answer_secret_file")
-    @classmethod
     trusted_proxies: Annotated[Networks, NoDecode, Unit("networks")] = ("127.0.0.0/8", "::1/128")
     """Networks of the proxies in front of us, separated by commas: who connects from them says in `X-Forwarded-For` for
     whom. From anybody else that header is ignored."""
@@ -251,6 +244,13 @@ class Settings(FileBacked, BaseSettings):
     max_unfinished_commands_per_key: Annotated[int, Field(ge=0, le=10_000_000), Unit("commands")] = 1_000
     """Orders of one API key that the worker has not finished; more are answered with 429. 0: no limit."""
 
+    log_format: Annotated[Literal["console", "json"], Unit("name")] = "console"
+    """`console` for people, `json` for machines: one object per line."""
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Unit("name")] = "info"
+    """The least severe events that are logged."""
+
+    @field_validator("home", "secrets_dir", "wallet_file", "wallet_passphrase_file", "answer_secret_file")
+    @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         # Children run with the same settings and must find the same files whatever their working directory is.
         return None if path is None else path.expanduser().absolute()
