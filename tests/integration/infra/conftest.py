@@ -1,0 +1,15 @@
+"""What tests of the edge and of the topology share."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.topology import EdgeError, nginx_program
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _needs_nginx() -> None:
+    try:
+        nginx_program()
+    except EdgeError as error:
+        pytest.skip(str(error))
