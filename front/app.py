@@ -14,8 +14,9 @@ from front.ordering import Orders
 from front.outcomes import Outcomes
 from shared.bus import Bus
 from shared.events.feed import Feed
+from shared.receiving.answers_over_http import AnswersOverHttp, answer_server
 from shared.receiving.receiver import Receiver
-from shared.settings import Settings, load_settings
+from shared.settings import Settings, SettingsError, load_settings
 from shared.store.database import Database, Limits, Role
 
 if TYPE_CHECKING:
@@ -32,9 +33,13 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     """Make the application; without settings they are read from the environment.
 
     `on_payment`: what the application says to a payment (`shared.receiving.answers`). Nothing is connected before the
-    server starts it, and it starts without a database too: `/readyz` then says so.
+    server starts it, and it starts without a database too: `/readyz` then says so. Raises SettingsError, also when two
+    applications would answer: `on_payment` and the one at `SLUICE_ANSWER_URL`.
     """
     settings = settings or load_settings()
+    asked = answer_server(settings)
+    if asked is not None and on_payment is not None:
+        raise SettingsError(["SLUICE_ANSWER_URL: must not be set where the application answers by on_payment"])
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,7 +48,8 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
         database = await Database.connect(
             settings.database_dsn, role=Role.FRONT, max_connections=MAX_CONNECTIONS, limits=LIMITS
         )
-        receiver = Receiver(database, settings, bus, on_payment)
+        over_http = None if asked is None else AnswersOverHttp(asked)
+        receiver = Receiver(database, settings, bus, on_payment if over_http is None else over_http.ask)
         outcomes = Outcomes(database, bus)
         app.state.settings = settings
         app.state.database = database
@@ -59,6 +65,8 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
             await app.state.feed.close()
             await outcomes.close()
             await receiver.close()
+            if over_http is not None:
+                await over_http.close()
             await bus.close()
             await database.close()
 

@@ -15,6 +15,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 from front.app import create_app
 from front.bodies import MAX_BODY_BYTES
 from shared.logs import configure_logging
+from shared.receiving.answers_over_http import answer_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +81,8 @@ class FrontServer(BaseApplication):  # type: ignore[misc]
     """Gunicorn with our settings in place of its command line and files."""
 
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+        """Raise SettingsError for what every serving process would fail at."""
+        answer_server(settings)
         self._settings = settings
         self._options = options
         configure_logging(settings)

@@ -57,6 +57,15 @@ class Answer:
     code: str | None = None
 
 
+class NoAnswerError(Exception):
+    """The application has no answer now. `was_asked` is False when it was spared the question."""
+
+    def __init__(self, code: str, text: str, *, was_asked: bool = True) -> None:
+        super().__init__(text)
+        self.code = code
+        self.was_asked = was_asked
+
+
 class Answers:
     """Asks the application about payments, each one at a time."""
 
@@ -73,7 +82,7 @@ class Answers:
         if receipt.response is not None:
             return Answer(json.loads(receipt.response))
         if self._on_payment is None:
-            return Answer(_default(receipt))
+            return Answer(default_text(receipt.amount, receipt.asset))
         task = self._asking.get(receipt.payment_id)
         if task is None:
             # A task of its own: a payer who hangs up must not interrupt the application in the middle of its work.
@@ -101,10 +110,15 @@ class Answers:
             async with asyncio.timeout(self._timeout_s):
                 said = await _call(on_payment, payment)
             text = _encoded(said)
+        except NoAnswerError as error:
+            # One line when it goes away says more than one for each payer who is told so.
+            log = logger.warning if error.was_asked else logger.debug
+            log("application_failed", payment_id=receipt.payment_id, code=error.code, reason=str(error))
         except Exception:
             logger.exception("application_failed", payment_id=receipt.payment_id)
-            return Answer(_default(receipt), code="application_failed")
-        return Answer(json.loads(await self._keep(receipt.payment_id, text)))
+        else:
+            return Answer(json.loads(await self._keep(receipt.payment_id, text)))
+        return Answer(default_text(receipt.amount, receipt.asset), code="application_failed")
 
     async def _keep(self, payment_id: int, text: str) -> str:
         """Store the answer; return the one that counts, another front's if that was first."""
@@ -127,11 +141,12 @@ async def _call(on_payment: OnPayment, payment: ReceivedPayment) -> JsonValue:
 
 
 def _encoded(said: JsonValue) -> str:
-    text = json.dumps(said, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(said, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     if len(text.encode()) > MAX_ANSWER_BYTES:
         raise ValueError(f"the application's answer is larger than {MAX_ANSWER_BYTES} bytes")
     return text
 
 
-def _default(receipt: Receipt) -> str:
-    return f"received payment for {receipt.amount} {receipt.asset}"
+def default_text(amount: int, asset: str) -> str:
+    """Return what a payer is told when nobody says anything else."""
+    return f"received payment for {amount} {asset}"

@@ -18,6 +18,7 @@ from shared.logs import get_logger
 from shared.obyte.device_messages import message_hash_of, open_message
 from shared.obyte.errors import DeviceMessageError, HubError
 from shared.obyte.hub_client import HubClient
+from shared.receiving.answers_over_http import AnswersOverHttp
 from shared.receiving.receiver import Receiver
 from shared.store import handled_messages
 from shared.store.errors import LeaseLostError, StoreError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from shared.obyte.networks import Network
     from shared.obyte.pairing import PairingCode
     from shared.obyte.serialization import JsonValue
+    from shared.receiving.answers_over_http import AnswerServer
     from shared.settings import Settings
     from shared.store.database import Database
     from shared.store.lease import Lease
@@ -74,6 +76,8 @@ class Device:
     key: KeyPair
     settings: Settings
     database: Database
+    application: AnswerServer | None = None
+    """Who is asked what to answer to payments."""
     retry_first_s: float = 0.5
     retry_longest_s: float = 60.0
 
@@ -115,7 +119,10 @@ class Messenger:
             on_more=self._refresh_bell.ring,
             on_login=lambda client: self._hubs.lend(hub, client),
         )
-        self._receiver = Receiver(device.database, settings, bus)
+        self._application = None if device.application is None else AnswersOverHttp(device.application)
+        self._receiver = Receiver(
+            device.database, settings, bus, None if self._application is None else self._application.ask
+        )
         pending = PendingRequests()
         self._handling = Handling(
             self._guard,
@@ -152,6 +159,8 @@ class Messenger:
         finally:
             await self._hubs.close()
             await self._receiver.close()
+            if self._application is not None:
+                await self._application.close()
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
