@@ -113,11 +113,11 @@ class Orders:
                     command = await self._queue(conn, request, order, params, aa_address)
                     kept = await self._record(conn, key, command, wait_s)
                 if key is not None and kept is not None:
-                    if kept.request_hash != key.request_hash:
-                        raise _reused()
+                    if kept.request_hash != key.request_hash or kept.command_id is None:
+                        raise key_reused()
                     if kept.status is not None and kept.body is not None:
                         return Ordered((kept.status, kept.body), kept.command_id, is_replayed=True)
-                    command = await self._go_on(conn, key, kept, wait_s)
+                    command = await self._go_on(conn, key, kept, kept.command_id, wait_s)
         self._bus.publish(COMMAND, {"id": command.id})
         answer = self._answer_of(await self._outcomes.wait(command, wait_s))
         if key is not None and (wait_s > 0 or kept is not None):
@@ -137,7 +137,7 @@ class Orders:
                 conn, order.kind, params, idempotency_key=request.command_key, aa_address=aa_address
             )
         except IdempotencyConflictError:
-            raise _reused() from None
+            raise key_reused() from None
 
     async def _record(self, conn: Connection, key: RequestKey, command: Command, wait_s: float) -> Kept | None:
         """Put the request on record; return what another front has recorded at this very moment."""
@@ -147,12 +147,12 @@ class Orders:
         return await kept_answers.find(conn, key)
 
     @staticmethod
-    async def _go_on(conn: Connection, key: RequestKey, kept: Kept, wait_s: float) -> Command:
+    async def _go_on(conn: Connection, key: RequestKey, kept: Kept, command_id: int, wait_s: float) -> Command:
         """Answer in place of a front that never did; return the command as it stands."""
         if kept.is_in_flight or not await kept_answers.take_over(conn, key, wait_s + _GRACE_S):
             text = "a request with this Idempotency-Key is being answered"
             raise Problem(409, "request_in_flight", text, headers={"retry-after": "1"})
-        [command] = await commands.find(conn, [kept.command_id])
+        [command] = await commands.find(conn, [command_id])
         return command
 
 
@@ -161,5 +161,6 @@ def unknown_channel() -> Problem:
     return Problem(404, "unknown_channel", "there is no channel with this address")
 
 
-def _reused() -> Problem:
+def key_reused() -> Problem:
+    """Return the 422 for a key under which something else was asked for."""
     return Problem(422, "idempotency_key_reused", "the Idempotency-Key was used for another request")

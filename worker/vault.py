@@ -36,6 +36,7 @@ from worker.hub_session import HubSession
 from worker.ledger_clock import LedgerClock
 from worker.order_providers import OrderProviders
 from worker.pacing import Backoff
+from worker.payment_requests import RequestPace, RequestTelling
 from worker.peers.peers import Peers
 from worker.proving import Prover
 from worker.reading import LedgerReader
@@ -73,6 +74,7 @@ class Pace:
     cross_checks: CrossCheckPace = field(default_factory=CrossCheckPace)
     agents_s: float = LOOK_S
     crowding: CrowdingPace = field(default_factory=CrowdingPace)
+    requests: RequestPace = field(default_factory=RequestPace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +105,13 @@ class Circumstances:
     spending: Spending = field(default_factory=Spending)
     closing: ClosingLimits = field(default_factory=ClosingLimits)
     retention: Retention = field(default_factory=Retention)
+    patience: Patience = field(default_factory=Patience)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
     random_bytes: Callable[[int], bytes] = secrets.token_bytes
 
 
-    patience: Patience = field(default_factory=Patience)
 class Vault:
     """The wallet, the watcher, settlement and commands of one term."""
 
@@ -180,6 +182,7 @@ class Vault:
             pace=pace.refilling,
             on_refilled=self._told,
         )
+        self._requests = RequestTelling(guard, given.bus, pace.requests)
         self._exposure = Exposure(
             guard,
             self.alarms,
@@ -225,6 +228,10 @@ class Vault:
                 tasks.create_task(self._crowding.run(), name="vault-crowding"),
                 tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
                 tasks.create_task(Forgetting(self._guard, self._given.retention).run(), name="vault-forgetting"),
+                tasks.create_task(
+                    GivingUp(self._guard, self._watcher, self._given.patience).run(), name="vault-giving-up"
+                ),
+                tasks.create_task(self._requests.run(), name="vault-requests"),
             ]
             if self._messenger is not None:
                 endless.append(tasks.create_task(self._messenger.run(), name="vault-messenger"))
@@ -234,10 +241,6 @@ class Vault:
                 tasks.create_task(self._settlement.run(stopping), name="vault-settlement"),
                 tasks.create_task(self._commands.run(stopping), name="vault-commands"),
                 tasks.create_task(self._refilling.run(stopping), name="vault-refilling"),
-                tasks.create_task(
-                    GivingUp(self._guard, self._watcher, self._given.patience).run(), name="vault-giving-up"
-                ),
-                tasks.create_task(self._requests.run(), name="vault-requests"),
                 tasks.create_task(self._rollback.run(stopping), name="vault-rollback"),
             ]
             await asyncio.wait(working)

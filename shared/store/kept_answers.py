@@ -1,6 +1,6 @@
 """Answers to requests with an Idempotency-Key: who asks again is told the same, and nothing happens twice.
 
-A request is on record in the transaction that queues its command. Of requests that come at once with one key, through
+A request is on record in the transaction that queues its command, or that carries it out if it needs none. Of requests that come at once with one key, through
 whichever fronts, one makes the row and the others find it: they wait on the key's index entry until it is committed.
 """
 
@@ -76,7 +76,8 @@ class Kept:
     """What is on record of a request. `status` and `body` are None before it was answered."""
 
     request_hash: bytes
-    command_id: int
+    command_id: int | None
+    """None where the request was carried out at once, without a command."""
     status: int | None
     body: dict[str, Any] | None = field(repr=False)
     is_in_flight: bool
@@ -92,13 +93,14 @@ async def find(conn: Connection, key: RequestKey) -> Kept | None:
 async def add(
     conn: Connection,
     key: RequestKey,
-    command_id: int,
+    command_id: int | None,
     *,
     answer: tuple[int, Mapping[str, Any]] | None = None,
     waits_s: float = 0.0,
 ) -> bool:
     """Put a request on record with its command, and with the answer if it is known; False if there is one already.
 
+    Without a command the answer must be known.
     `waits_s`: how long it will take at most to answer it. Some of the answers that are too old are forgotten.
     """
     await conn.execute(_FORGET)

@@ -1,0 +1,1 @@
+"""Payment requests: what somebody is asked to pay, and where it stands by what came. Pure."""
