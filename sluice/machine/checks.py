@@ -22,6 +22,7 @@ from shared.receiving.exposure import exposure_rules
 from shared.settings import unknown_variables
 from shared.store import assets, instance, ledger_pins
 from shared.store.migrations import schema_is_usable
+from sluice.machine.application import check_application
 from sluice.machine.books import check_books
 from sluice.machine.embedded import EmbeddedError, postgres_programs, redis_program
 from sluice.machine.findings import Finding, Verdict
@@ -54,6 +55,8 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
     async for finding in _hubs(settings):
         yield finding
     for finding in _wallet(settings):
+        yield finding
+    async for finding in check_application(settings):
         yield finding
     yield await _front(settings)
 

@@ -15,6 +15,7 @@ from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
 from shared.obyte.pairing import PairingCode
+from shared.receiving.answers_over_http import answer_server
 from shared.settings import Settings
 from shared.store import correspondents
 from shared.store import lease as leases
@@ -162,7 +163,8 @@ class Node:
         async with self.database.transaction() as conn:
             lease = await leases.acquire(conn, "wallet", secrets.token_hex(4), 60)
         assert lease is not None
-        device = Device(self.key, self.settings, self.database, retry_first_s=0.05, retry_longest_s=0.2)
+        application = answer_server(self.settings)
+        device = Device(self.key, self.settings, self.database, application, retry_first_s=0.05, retry_longest_s=0.2)
         self.messenger = messenger = Messenger(lease, device, DEVNET, self.bus, **({"clock": time.time} | given))
         task = asyncio.create_task(messenger.run())
         try:

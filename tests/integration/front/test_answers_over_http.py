@@ -316,15 +316,15 @@ async def test_payers_do_not_wait_for_an_application_that_is_away(asking: Callab
         return reply()
 
     async with http_server(never) as server:
-        application = _over_http(asking(server.url, answer_timeout_s=0.2), [0.0], max_asked=5)
+        application = _over_http(asking(server.url, answer_timeout_s=1), [0.0], max_asked=5)
         began_s = time.monotonic()
         outcomes = await asyncio.gather(*(_outcome(application, number) for number in range(200)))
         took_s = time.monotonic() - began_s
         await application.close()
-    assert len(server.asked) == 5
+    assert len(server.asked) <= 5
     assert outcomes.count("timeout") == 5
-    assert set(outcomes) <= {"timeout", "too_many_questions", "application_away"}
-    assert took_s < 2
+    assert set(outcomes) == {"timeout", "too_many_questions"}
+    assert took_s < 3
 
 
 async def test_an_answer_brings_it_back(asking: Callable[..., Settings]) -> None:
