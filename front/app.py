@@ -6,12 +6,31 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
+from starlette.routing import WebSocketRoute
 
 from front import answering, problems
 from front.authentication import ApiKeys
-from front.doors import channels, commands, docs, events, health, kept_answers, orders, packages, payments, peer, terms
+from front.doors import (
+    channels,
+    commands,
+    docs,
+    events,
+    health,
+    kept_answers,
+    orders,
+    packages,
+    payments,
+    peer,
+    rpc,
+    terms,
+)
 from front.ordering import Orders
 from front.outcomes import Outcomes
+from front.rpc.core import Rpc
+from front.rpc.local import LocalDoor
+from front.rpc.methods import METHODS
+from front.rpc.reader_key import read_or_make
+from front.rpc.sockets import Places
 from shared.bus import Bus
 from shared.events.feed import Feed
 from shared.receiving.answers_over_http import AnswersOverHttp, answer_server
@@ -29,9 +48,12 @@ LIMITS = Limits(acquire_s=3.0, lock_s=1.0)
 """A peer hangs up after ten seconds: better to tell him to come back than to keep him waiting."""
 
 
-def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, *, on_payment: OnPayment | None = None, local_rpc_port: int | None = None
+) -> FastAPI:
     """Make the application; without settings they are read from the environment.
 
+    `local_rpc_port`: what comes to this port on loopback is JSON-RPC without a key (`front.rpc.local`).
     `on_payment`: what the application says to a payment (`shared.receiving.answers`). Nothing is connected before the
     server starts it, and it starts without a database too: `/readyz` then says so. Raises SettingsError, also when two
     applications would answer: `on_payment` and the one at `SLUICE_ANSWER_URL`.
@@ -58,6 +80,8 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
         app.state.feed = Feed(database, bus)
         app.state.outcomes = outcomes
         app.state.orders = Orders(database, bus, outcomes, orders.answer_of)
+        app.state.rpc = Rpc(METHODS, database, receiver, app.state.orders, outcomes)
+        app.state.rpc_places = Places()
         app.state.statements = payments.statements()
         try:
             yield
@@ -81,6 +105,8 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     )
     problems.install(app)
     app.add_route(peer.PATH, peer.post, methods=["POST"], include_in_schema=False)
+    app.add_route(rpc.PATH, rpc.post, methods=["POST"], include_in_schema=False)
+    app.router.routes.append(WebSocketRoute(rpc.PATH, rpc.talk))
     app.include_router(terms.router)
     described = [door.router for door in (channels, orders, commands, packages, payments, kept_answers, events)]
     for router in described:
@@ -89,6 +115,9 @@ def create_app(settings: Settings | None = None, *, on_payment: OnPayment | None
     docs.install(app)
     answering.install(app, *described)
     _describe(app, peer.PATH, peer.DESCRIPTION)
+    _describe(app, rpc.PATH, rpc.DESCRIPTION)
+    if local_rpc_port is not None:
+        app.add_middleware(LocalDoor, port=local_rpc_port, secret=read_or_make(settings.home))
     return app
 
 

@@ -14,6 +14,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from front.app import create_app
 from front.bodies import MAX_BODY_BYTES
+from front.rpc.local import HOST
 from shared.logs import configure_logging
 from shared.receiving.answers_over_http import answer_server
 
@@ -38,8 +39,9 @@ class DrainingServer(Server):
     app: FastAPI
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
-        """Tell those who follow to go elsewhere, then stop in order."""
+        """Tell those who follow or wait to go elsewhere, then stop in order."""
         self.app.state.feed.end()
+        self.app.state.rpc.end()
         await super().shutdown(sockets)
 
 
@@ -52,6 +54,7 @@ class FrontWorker(UvicornWorker):  # type: ignore[misc]
         "lifespan": "on",
         "access_log": False,
         "server_header": False,
+        "proxy_headers": False,  # whose word is taken for whom is for `front.limits` to say
         "timeout_graceful_shutdown": DRAIN_S,
         "ws_max_size": MAX_BODY_BYTES,
     }
@@ -80,11 +83,12 @@ class FrontLogger(Logger):  # type: ignore[misc]
 class FrontServer(BaseApplication):  # type: ignore[misc]
     """Gunicorn with our settings in place of its command line and files."""
 
-    def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, options: dict[str, Any], *, local_rpc_port: int | None = None) -> None:
         """Raise SettingsError for what every serving process would fail at."""
         answer_server(settings)
         self._settings = settings
         self._options = options
+        self._local_rpc_port = local_rpc_port
         configure_logging(settings)
         super().__init__()
 
@@ -95,19 +99,37 @@ class FrontServer(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> FastAPI:
         """Make the application, in each worker process."""
-        return create_app(self._settings)
+        return create_app(self._settings, local_rpc_port=self._local_rpc_port)
+
+
+class ListenersError(Exception):
+    """The front cannot listen on these addresses together."""
+
+    code = "bad_listeners"
 
 
 def gunicorn_options(
-    settings: Settings, *, binds: Sequence[str] = (), workers: int = 1, reuse_port: bool = False
+    settings: Settings,
+    *,
+    binds: Sequence[str] = (),
+    workers: int = 1,
+    reuse_port: bool = False,
+    local_rpc_port: int | None = None,
 ) -> dict[str, Any]:
     """Return gunicorn's options.
 
-    `binds`: each `host:port`, `unix:/path` or `fd://N`; none means the address of the settings.
+    `binds`: each `host:port`, `unix:/path` or `fd://N`; none means the address of the settings. `local_rpc_port`: for
+    JSON-RPC without a key on loopback, which all serving processes share. Raises ListenersError.
     """
     host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
+    addresses = list(binds) or [f"{host}:{settings.port}"]
+    if local_rpc_port is not None:
+        if any(address.rpartition(":")[2] == str(local_rpc_port) for address in addresses):
+            raise ListenersError(f"port {local_rpc_port} is the front's own: JSON-RPC without a key needs another one")
+        # On loopback and nowhere else: whoever reaches it can spend.
+        addresses.append(f"{HOST}:{local_rpc_port}")
     return {
-        "bind": list(binds) or [f"{host}:{settings.port}"],
+        "bind": addresses,
         "workers": workers,
         "reuse_port": reuse_port,
         "worker_class": FrontWorker,
@@ -122,6 +144,16 @@ def gunicorn_options(
     }
 
 
-def serve(settings: Settings, *, binds: Sequence[str] = (), workers: int = 1, reuse_port: bool = False) -> None:
+def serve(
+    settings: Settings,
+    *,
+    binds: Sequence[str] = (),
+    workers: int = 1,
+    reuse_port: bool = False,
+    local_rpc_port: int | None = None,
+) -> None:
     """Run the front until it is told to stop. Options as in `gunicorn_options`."""
-    FrontServer(settings, gunicorn_options(settings, binds=binds, workers=workers, reuse_port=reuse_port)).run()
+    options = gunicorn_options(
+        settings, binds=binds, workers=workers, reuse_port=reuse_port, local_rpc_port=local_rpc_port
+    )
+    FrontServer(settings, options, local_rpc_port=local_rpc_port).run()

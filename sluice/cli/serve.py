@@ -31,20 +31,29 @@ def front(
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port; SLUICE_PORT by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Serving processes.")] = 1,
     reuse_port: Annotated[bool, typer.Option(help="Share the port with other fronts (SO_REUSEPORT).")] = False,
+    rpc: Annotated[bool, typer.Option("--rpc", help="JSON-RPC on loopback without a key, on SLUICE_RPC_PORT.")] = False,
+    rpc_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="The same on this port. Anyone on this machine may spend there."),
+    ] = None,
     bind: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Instead of the port: host:port or unix:/path; or listeners fd://N."),
     ] = None,
 ) -> None:
     """Serve payments: a stateless front. Needs Postgres; any number may run."""
+    from front.rpc.reader_key import read_or_make
     from front.server import FrontServer, gunicorn_options
 
     settings = read_settings()
     _ = settings.database_dsn  # without one there is no front: say so here, in one line
     host = f"[{settings.bind_host}]" if ":" in settings.bind_host else settings.bind_host
     binds = bind or [f"{host}:{port or settings.port}"]
-    options = gunicorn_options(settings, binds=binds, workers=workers, reuse_port=reuse_port)
-    FrontServer(settings, {**options, "post_fork": _tie_to_arbiter}).run()
+    local = rpc_port or (settings.rpc_port if rpc else None)
+    options = gunicorn_options(settings, binds=binds, workers=workers, reuse_port=reuse_port, local_rpc_port=local)
+    if local is not None:
+        read_or_make(settings.home)  # what every serving process would fail at
+    FrontServer(settings, {**options, "post_fork": _tie_to_arbiter}, local_rpc_port=local).run()
 
 
 def _tie_to_arbiter(arbiter: Any, _worker: Any) -> None:
