@@ -33,3 +33,4 @@ Merchant = Annotated[Caller, Depends(Requires(Scope.RECEIVE))]
 Spender = Annotated[Caller, Depends(Requires(Scope.SPEND))]
 Manager = Annotated[Caller, Depends(Requires(Scope.SPEND, Scope.ADMIN))]
 """What moves money between us and our own channels only, or ends them: `spend` or `admin`."""
+Administrator = Annotated[Caller, Depends(Requires(Scope.ADMIN))]

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from shared.store.errors import IdempotencyConflictError, StoreError
+from shared.store.events import EventKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -236,6 +237,18 @@ async def delete(conn: Connection, webhook_id: int) -> bool:
 async def rewind(conn: Connection, webhook_id: int, position: int) -> None:
     """Send everything after `position` again, also what was delivered."""
     await conn.execute(_REWIND, webhook_id, position)
+
+
+_ADD_TEST = f"""
+    INSERT INTO events (kind, data) VALUES ('{EventKind.WEBHOOK_TEST}', json_build_object('webhook_id', $1::bigint))
+    RETURNING id
+"""
+
+
+async def add_test(conn: Connection, webhook_id: int) -> int:
+    """Let an event happen that is for one webhook only; return its number."""
+    event_id: int = await conn.fetchval(_ADD_TEST, webhook_id)
+    return event_id
 
 
 # -------------------------------------------------------------------------------------------------------- secrets

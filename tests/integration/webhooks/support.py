@@ -177,6 +177,11 @@ class Office:
         self.now_s += seconds
         return await self.work()
 
+    async def database_now(self) -> datetime:
+        async with self.database.connection() as conn:
+            found: datetime = await conn.fetchval("SELECT now()")
+        return found
+
     async def of(self, webhook_id: int) -> Webhook:
         async with self.database.connection() as conn:
             found = await webhooks.find(conn, webhook_id)
