@@ -53,6 +53,7 @@ _COMMON: dict[int, tuple[str, str, str]] = {
     404: ("unknown_channel", "there is no channel with this address", "There is no such thing"),
     413: ("body_too_large", "the body is larger than 65536 bytes", "The body is too large"),
     422: ("invalid_request", "the request is not as described", "Something in the request breaks a rule"),
+    429: ("too_many_requests", "too many requests with this API key", "Too much in this time: `Retry-After` says when"),
     503: (
         "database_unavailable",
         "the database is not available now",
@@ -93,7 +94,8 @@ def problems(*statuses: int, **described_otherwise: tuple[str, str, str]) -> Res
 
     `described_otherwise`: `status_409=(code, detail, description)`.
     """
-    found = {status: _COMMON[status] for status in statuses}
+    limited = (429,) if 401 in statuses else ()  # noqa: PLR2004 - whoever needs a key has limits
+    found = {status: _COMMON[status] for status in (*statuses, *limited)}
     found |= {int(name.removeprefix("status_")): problem for name, problem in described_otherwise.items()}
     return {status: _described_problem(status, *problem) for status, problem in found.items()}
 
@@ -108,7 +110,7 @@ def _described_problem(status: int, code: str, detail: str, description: str) ->
     }
     content = {_PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
     headers = {}
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         headers = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
     return {"description": description, "content": content, "headers": headers}
 

@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from starlette.routing import WebSocketRoute
 
 from front import answering, problems
-from front.authentication import ApiKeys
 from front.doors import (
     channels,
     commands,
@@ -27,6 +26,7 @@ from front.doors import (
 from front.ordering import Orders
 from front.outcomes import Outcomes
 from front.rpc.core import Rpc
+from front.gate import Gate
 from front.rpc.local import LocalDoor
 from front.rpc.methods import METHODS
 from front.rpc.reader_key import read_or_make
@@ -71,15 +71,19 @@ def create_app(
             settings.database_dsn, role=Role.FRONT, max_connections=MAX_CONNECTIONS, limits=LIMITS
         )
         over_http = None if asked is None else AnswersOverHttp(asked)
-        receiver = Receiver(database, settings, bus, on_payment if over_http is None else over_http.ask)
+        receiver = Receiver(
+            database, settings, bus, on_payment if over_http is None else over_http.ask, gate.payment_limits
+        )
         outcomes = Outcomes(database, bus)
         app.state.settings = settings
         app.state.database = database
+        gate = Gate(settings, database)
         app.state.receiver = receiver
-        app.state.api_keys = ApiKeys(database)
         app.state.feed = Feed(database, bus)
         app.state.outcomes = outcomes
-        app.state.orders = Orders(database, bus, outcomes, orders.answer_of)
+        app.state.orders = Orders(
+            database, bus, outcomes, orders.answer_of, max_unfinished=settings.max_unfinished_commands_per_key
+        )
         app.state.rpc = Rpc(METHODS, database, receiver, app.state.orders, outcomes)
         app.state.rpc_places = Places()
         app.state.statements = payments.statements()
@@ -89,9 +93,12 @@ def create_app(
             await app.state.feed.close()
             await outcomes.close()
             await receiver.close()
+        gate.open(app.state)
             if over_http is not None:
                 await over_http.close()
             await bus.close()
+            await gate.close()
+            await app.state.pages.close()
             await database.close()
 
     app = FastAPI(

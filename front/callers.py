@@ -23,8 +23,11 @@ class Requires:
     async def __call__(
         self, request: Request, _key: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
     ) -> Caller:
-        """Return who calls. Raises Problem with 401 or 403, and UnavailableError."""
-        caller: Caller = await request.app.state.api_keys.require(request.headers.get("authorization"), *self._scopes)
+        """Return who calls. Raises Problem with 401 or 403, LimitedError and UnavailableError."""
+        state = request.app.state
+        caller: Caller = await state.api_keys.require(
+            request.headers.get("authorization"), *self._scopes, address=state.address_limits.address_of(request.scope)
+        )
         return caller
 
 

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from front.problems import Problem
 from shared.bus import COMMAND
-from shared.receiving.errors import database_errors
-from shared.store import channels, commands, kept_answers
+from shared.receiving.errors import LimitedError, database_errors
+from shared.store import api_keys, channels, commands, kept_answers
 from shared.store.errors import IdempotencyConflictError
 from shared.store.kept_answers import RequestKey
 
@@ -83,12 +83,20 @@ class Orders:
     """Takes orders for the worker. `answer_of` makes what is told of a command, and kept."""
 
     def __init__(
-        self, database: Database, bus: Bus, outcomes: Outcomes, answer_of: Callable[[Command], Answer]
+        self,
+        database: Database,
+        bus: Bus,
+        outcomes: Outcomes,
+        answer_of: Callable[[Command], Answer],
+        *,
+        max_unfinished: int = 0,
     ) -> None:
+        """`max_unfinished`: orders of one API key that the worker has not finished; 0: any number."""
         self._database = database
         self._bus = bus
         self._outcomes = outcomes
         self._answer_of = answer_of
+        self._max_unfinished = max_unfinished
 
     async def place(
         self,
@@ -101,7 +109,7 @@ class Orders:
     ) -> Ordered:
         """Order something once and answer with what is known of it after at most `wait_s` seconds.
 
-        Raises Problem (404, 409, 422) and UnavailableError.
+        Raises Problem (401, 404, 409, 422), LimitedError and UnavailableError.
         """
         key = request.request_key
         with database_errors():
@@ -126,18 +134,34 @@ class Orders:
                     await kept_answers.keep(conn, key, *answer)
         return Ordered(answer, command.id)
 
-    @staticmethod
     async def _queue(
-        conn: Connection, request: Request, order: type[Order], params: Mapping[str, Any], aa_address: str | None
+        self, conn: Connection, request: Request, order: type[Order], params: Mapping[str, Any], aa_address: str | None
     ) -> Command:
+        caller = request.caller
+        if caller.needs_key:
+            await self._admit(conn, caller, request.command_key)
         if aa_address is not None and not await channels.find(conn, [aa_address]):
             raise unknown_channel()
         try:
             return await commands.insert(
-                conn, order.kind, params, idempotency_key=request.command_key, aa_address=aa_address
+                conn,
+                order.kind,
+                params,
+                idempotency_key=request.command_key,
+                aa_address=aa_address,
+                api_key_id=caller.key_id if caller.needs_key else None,
             )
         except IdempotencyConflictError:
             raise key_reused() from None
+
+    async def _admit(self, conn: Connection, caller: Caller, command_key: str) -> None:
+        """Let no order in after its key was revoked, and not too many of one key. Raises Problem 401, LimitedError."""
+        if not await api_keys.hold(conn, caller.key_id):
+            raise Problem(401, "unauthorized", "the API key was revoked or has expired")
+        most = self._max_unfinished
+        if most and not await commands.has_room(conn, caller.key_id, most, idempotency_key=command_key):
+            text = f"this API key has {most} orders that are not finished: wait for some of them"
+            raise LimitedError("too_many_commands", text, wait_s=1)
 
     async def _record(self, conn: Connection, key: RequestKey, command: Command, wait_s: float) -> Kept | None:
         """Put the request on record; return what another front has recorded at this very moment."""

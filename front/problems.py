@@ -64,8 +64,8 @@ class Problem(Exception):  # noqa: N818 - the RFC's own word
 
 
 def unavailable(error: UnavailableError) -> Problem:
-    """Return the 503 for something that will pass; the client is told when to come back."""
-    return Problem(503, error.code, error.text, headers={"retry-after": str(error.retry_after_s)})
+    """Return the 503 or 429 for something that will pass; the client is told when to come back."""
+    return Problem(error.status, error.code, error.text, headers=error.headers)
 
 
 def invalid_request(faults: Iterable[tuple[str, str]]) -> Problem:

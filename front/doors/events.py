@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -25,6 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from front.answering import Responses, problems
 from front.callers import Reader
 from front.problems import NO_STORE, Problem, unavailable
+from front.websocket_keys import authorization_of, subprotocol_of
 from shared.events.cursors import (
     Cursor,
     EventsError,
@@ -48,8 +49,6 @@ HEARTBEAT_S = 15.0
 """Something is sent at least this often, so that balancers keep the connection and readers see that it lives."""
 SEND_S = 30.0
 """A reader that takes nothing for so long is cut off."""
-RECHECK_S = 10.0
-"""How often the key is looked at again while it is used."""
 _RETRY_MS = 1_000
 _CHUNK_CHARACTERS = 65_536
 _PAUSE_S = 1.0
@@ -119,25 +118,23 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reader's way through the stream. Its key is looked at again and again."""
+    """One reader's way through the stream."""
 
     follower: Follower
     wanted: Wanted
-    check: Callable[[], Awaitable[object]]
+    until_ended: Callable[[], Coroutine[Any, Any, None]]
+    """Runs for as long as the reader's key holds, then raises Problem."""
 
     async def messages(self) -> AsyncGenerator[list[tuple[Cursor, str, str]], None]:
         """Yield what to send, as (cursor, type, JSON): an empty list is a sign of life.
 
-        Ends when the stream does. Raises EventsError when it cannot go on, Problem when the key does not hold any more.
+        Ends when the stream does. Raises EventsError when it cannot go on.
         """
         cursor = self.follower.cursor
         yield [(cursor, READY, _ready(cursor))]
-        told_s = checked_s = time.monotonic()
+        told_s = time.monotonic()
         while True:
             try:
-                if time.monotonic() - checked_s >= RECHECK_S:
-                    await self.check()
-                    checked_s = time.monotonic()
                 # The last thing that can fail: what it returns is told, since the place has moved on.
                 found = await self.follower.next(HEARTBEAT_S)
             except (StoreError, UnavailableError):
@@ -155,15 +152,13 @@ class Reading:
 
 @contextlib.asynccontextmanager
 async def _reading(
-    state: State, headers: Mapping[str, str], *, after: str | None, types: str | None, aa_address: str | None
+    state: State, authorization: str | None, *, after: str | None, types: str | None, aa_address: str | None
 ) -> AsyncIterator[Reading]:
     """Let an allowed reader begin. Raises Problem and UnavailableError."""
-    authorization = headers.get("authorization")
 
-    async def check() -> None:
-        await state.api_keys.require(authorization, KeyScope.READ)
+    async def until_ended() -> None:
+        await state.api_keys.until_ended(authorization, KeyScope.READ)
 
-    await check()
     wanted = Wanted.read(types, aa_address)
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -175,7 +170,7 @@ async def _reading(
             raise Problem(410, error.code, str(error)) from None
         except EventsError as error:
             raise Problem(503, error.code, str(error), headers={"retry-after": "1"}) from None
-        yield Reading(follower, wanted, check)
+        yield Reading(follower, wanted, until_ended)
 
 
 def _ready(cursor: Cursor) -> str:
@@ -203,7 +198,7 @@ async def events(
     stack = contextlib.AsyncExitStack()
     begun = _reading(
         request.app.state,
-        request.headers,
+        request.headers.get("authorization"),
         after=last_event_id or query.after,
         types=query.types,
         aa_address=query.aa_address,
@@ -236,23 +231,24 @@ class EventStream(Response):
                 while (await receive())["type"] != "http.disconnect":
                     pass
 
-            await _until_either(_send_frames(self._reading, write), gone())
+            try:
+                await _until_any(_send_frames(self._reading, write), gone(), self._reading.until_ended())
+            except (EventsError, Problem) as error:
+                with contextlib.suppress(TimeoutError):
+                    if not isinstance(error, StreamEndedError):
+                        await write(f"event: end\ndata: {json.dumps({'code': error.code})}\n\n")
+                    await write("", more=False)
 
 
 async def _send_frames(reading: Reading, write: Callable[..., Awaitable[None]]) -> None:
+    """Send until the reader is too slow. Raises EventsError."""
     await write(f"retry: {_RETRY_MS}\n\n")
     with contextlib.suppress(TimeoutError):
-        try:
-            async with contextlib.aclosing(reading.messages()) as messages:
-                async for told in messages:
-                    frames = [f"id: {cursor}\nevent: {kind}\ndata: {text}\n\n" for cursor, kind, text in told]
-                    for chunk in _chunks(frames or [f": still here\nid: {reading.follower.cursor}\n\n"]):
-                        await write(chunk)
-        except (EventsError, Problem) as error:
-            if not isinstance(error, StreamEndedError):
-                await write(f"event: end\ndata: {json.dumps({'code': error.code})}\n\n")
-            await write("", more=False)
-            return
+        async with contextlib.aclosing(reading.messages()) as messages:
+            async for told in messages:
+                frames = [f"id: {cursor}\nevent: {kind}\ndata: {text}\n\n" for cursor, kind, text in told]
+                for chunk in _chunks(frames or [f": still here\nid: {reading.follower.cursor}\n\n"]):
+                    await write(chunk)
     logger.info("event_reader_too_slow", cursor=str(reading.follower.cursor))
 
 
@@ -275,34 +271,44 @@ async def follow(websocket: WebSocket) -> None:
     query = websocket.query_params
     after, types, aa_address = query.get("after"), query.get("types"), query.get("aa_address")
     try:
+        address = websocket.app.state.address_limits.address_of(websocket.scope)
+        authorization = authorization_of(websocket)
+        await websocket.app.state.api_keys.require(authorization, KeyScope.READ, address=address)
         async with _reading(
-            websocket.app.state, websocket.headers, after=after, types=types, aa_address=aa_address
+            websocket.app.state, authorization, after=after, types=types, aa_address=aa_address
         ) as reading:
-            await websocket.accept()
-            await _until_either(_send_messages(websocket, reading), _hang_up(websocket))
+            await websocket.accept(subprotocol_of(websocket))
+            await _talk(websocket, reading)
     except Problem as problem:
         await websocket.send_denial_response(problem.response())
     except UnavailableError as error:
         await websocket.send_denial_response(unavailable(error).response())
 
 
-async def _send_messages(websocket: WebSocket, reading: Reading) -> None:
+async def _talk(websocket: WebSocket, reading: Reading) -> None:
+    """Send until the reader leaves, is too slow, or the stream ends; then say why."""
     code, reason = 1013, "too_slow"
+    try:
+        await _until_any(_send_messages(websocket, reading), _hang_up(websocket), reading.until_ended())
+    except StreamEndedError as error:
+        code, reason = 1012, error.code
+    except (EventsError, Problem) as error:
+        code, reason = 1008, error.code
     with contextlib.suppress(TimeoutError, WebSocketDisconnect):
-        try:
-            async with contextlib.aclosing(reading.messages()) as messages:
-                async for told in messages:
-                    silence = json.dumps({"id": str(reading.follower.cursor), "type": "still_here"})
-                    for text in [text for _, _, text in told] or [silence]:
-                        async with asyncio.timeout(SEND_S):
-                            await websocket.send_text(text)
-        except StreamEndedError as error:
-            code, reason = 1012, error.code
-        except (EventsError, Problem) as error:
-            code, reason = 1008, error.code
-        if websocket.application_state is WebSocketState.CONNECTED:
+        if WebSocketState.DISCONNECTED not in (websocket.application_state, websocket.client_state):
             async with asyncio.timeout(_PAUSE_S):
                 await websocket.close(code, reason)
+
+
+async def _send_messages(websocket: WebSocket, reading: Reading) -> None:
+    """Send until the reader is too slow or gone. Raises EventsError."""
+    with contextlib.suppress(TimeoutError, WebSocketDisconnect):
+        async with contextlib.aclosing(reading.messages()) as messages:
+            async for told in messages:
+                silence = json.dumps({"id": str(reading.follower.cursor), "type": "still_here"})
+                for text in [text for _, _, text in told] or [silence]:
+                    async with asyncio.timeout(SEND_S):
+                        await websocket.send_text(text)
 
 
 async def _hang_up(websocket: WebSocket) -> None:
@@ -311,9 +317,9 @@ async def _hang_up(websocket: WebSocket) -> None:
         pass
 
 
-async def _until_either(first: Coroutine[Any, Any, None], second: Coroutine[Any, Any, None]) -> None:
-    """Run both until one ends. Raises what that one raised."""
-    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
+async def _until_any(*several: Coroutine[Any, Any, None]) -> None:
+    """Run them until one ends. Raises what that one raised."""
+    tasks = [asyncio.ensure_future(one) for one in several]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

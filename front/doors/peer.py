@@ -1,7 +1,8 @@
 """`POST /post`: the reference peer protocol over HTTP, as the JavaScript channels library speaks it.
 
 A well-formed command is always answered with 200 (`shared.receiving.peer_protocol`). Other statuses are kept for what
-the reference never answers: no JSON, no command, too much of it (4xx), and for "not now, try again" (503).
+the reference never answers: no JSON, no command, too large (4xx), "not so much of it" (429) and "not now, try again"
+(503). The body is the same `{"error": "…", "code": "…"}` there.
 """
 
 import time
@@ -45,6 +46,7 @@ DESCRIPTION: dict[str, Any] = {
             "200": {"description": '`{"response": …}` or `{"error": "…", "code": "…"}`'},
             "400": {"description": "Not JSON, not an object, or no known command"},
             "413": {"description": "The body is too large"},
+            "429": {"description": "Too much in this time; repeat the request after `Retry-After` seconds"},
             "503": {"description": "Not now; repeat the request after `Retry-After` seconds"},
         },
     }
@@ -55,15 +57,17 @@ DESCRIPTION: dict[str, Any] = {
 async def post(request: Request) -> Response:
     """Answer one command of a peer."""
     try:
-        max_age_s = request.app.state.settings.request_max_age_s
+        state = request.app.state
+        origin = state.address_limits.admit_peer(request.scope)
+        max_age_s = state.settings.request_max_age_s
         asked = read_request(await read_json(request), now_s=time.time(), max_age_s=max_age_s)
-        return _answer(200, await serve(request.app.state.receiver, asked))
+        return _answer(200, await serve(state.receiver, asked, origin))
     except BodyError as error:
         return _answer(error.status, error_answer(error.code, error.text))
     except MalformedRequestError as error:
         return _answer(400, error_answer(error.code, error.text))
     except UnavailableError as error:
-        return _answer(503, error_answer(error.code, error.text), {"retry-after": str(error.retry_after_s)})
+        return _answer(error.status, error_answer(error.code, error.text), error.headers)
     except ReceivingError as error:
         return _answer(200, error_answer(error.code, error.text))
     except Exception as error:  # noqa: BLE001 - a peer always gets an answer

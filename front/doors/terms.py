@@ -32,6 +32,7 @@ _TERMS: dict[str, Any] = {
 }
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The terms", "content": {"application/json": {"schema": _TERMS}}},
+    429: {"description": "Too many requests from this network address; come back after `Retry-After` seconds"},
     503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
 }
 
@@ -39,6 +40,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 @router.get("/terms", summary="On which terms channels can be opened", responses=_RESPONSES)
 async def terms(request: Request) -> Response:
     """Tell who receives here, where channels are opened, and which are taken."""
+    request.app.state.address_limits.admit_public(request.scope)
     try:
         found = await request.app.state.receiver.terms()
     except NotInitializedError as error:

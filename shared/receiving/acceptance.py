@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Self
 
-from shared.bus import COMMAND, EVENT, PAYMENT
+from shared.bus import CHANNEL_CHANGED, COMMAND, EVENT, PAYMENT
 from shared.channels.model import UnconfirmedLimits
 from shared.logs import get_logger
 from shared.receiving.errors import UnavailableError, database_unavailable
@@ -178,6 +178,7 @@ class Acceptor:
             written = await _write(conn, judge)
             ripened = judge.ripened()
             sweeps = await exposure.order_sweeps(conn, ripened) if ripened else []
+            revived = await channels.revive(conn, judge.wanted) if judge.wanted else []
             if refused := self._worth_telling(batch, outcomes):
                 await events.add(conn, *refused)
         receipts |= written
@@ -187,6 +188,8 @@ class Acceptor:
             self._bus.publish(PAYMENT, receipt.as_event())
         for command_id in sweeps:
             self._bus.publish(COMMAND, {"id": command_id})
+        for aa_address in revived:
+            self._bus.publish(CHANNEL_CHANGED, {"aa_address": aa_address})
         if refused:
             self._bus.publish(EVENT, {})
 
@@ -213,7 +216,11 @@ class Acceptor:
         units = await peer_units.of(conn, with_units) if with_units else {}
         at_hand = {
             address: ChannelAtHand(
-                found.channel, found.created_by_me, units.get(address, ()), asset_is_stopped=found.asset_is_stopped
+                found.channel,
+                found.created_by_me,
+                units.get(address, ()),
+                asset_is_stopped=found.asset_is_stopped,
+                is_expired=found.is_expired,
             )
             for address, found in locked.items()
         }

@@ -34,6 +34,8 @@ class ChannelAtHand:
     created_by_me: bool
     units: tuple[PeerUnit, ...] = ()
     asset_is_stopped: bool = False
+    is_expired: bool = False
+    """It was given up, for want of a deposit: nobody watches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class Judge:
     """Judges packages one after the other.
 
     After them, `channels` has the states by address; a state's `claim` is the best package of the batch if that is
-    better than the one on record, else None. `payments` are the new ones, in order.
+    better than the one on record, else None. `payments` are the new ones, in order. `wanted` are channels that were
+    given up and whose payers wait for their deposits to be seen.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Judge:
         """
         self.channels = {address: locked.channel for address, locked in channels.items()}
         self.payments: dict[PaymentKey, NewPayment] = {}
+        self.wanted: set[str] = set()
         self._locked = channels
         self._accepted_before = accepted_before
         self._limits = limits
@@ -121,7 +125,10 @@ class Judge:
         allowance = self._allowance(channel)
         verdict = accept(channel, terms, payment.text, allowance)
         if isinstance(verdict, Refused):
-            return _refusal(verdict, allowance)
+            refusal = _refusal(verdict, allowance)
+            if refusal.awaits_funding and self._locked[terms.aa_address].is_expired:
+                self.wanted.add(terms.aa_address)
+            return refusal
         self._move_to(verdict.channel)
         self.payments[terms.key] = NewPayment(*terms.key, message)
         return Credited(terms.key, duplicate=False)

@@ -22,6 +22,7 @@ from shared.store.channels import Insertion
 if TYPE_CHECKING:
     from shared.bus import Bus
     from shared.obyte.networks import Network
+    from shared.receiving.limits import PaymentLimits
     from shared.settings import Settings
     from shared.store.database import Database
 
@@ -66,11 +67,20 @@ def check_terms(parameters: ChannelParameters, own_address: str, limits: Opening
 class Openings:
     """Opens channels that peers ask for. We are always the agent's A: the party that was asked."""
 
-    def __init__(self, database: Database, network: Network, limits: OpeningLimits, bus: Bus) -> None:
+    def __init__(
+        self,
+        database: Database,
+        network: Network,
+        limits: OpeningLimits,
+        bus: Bus,
+        origins: PaymentLimits | None = None,
+    ) -> None:
+        """`origins`: how many channels one network address may ask for."""
         self._database = database
         self._network = network
         self._limits = limits
         self._bus = bus
+        self._origins = origins
         self._own_address: str | None = None
 
     async def own_address(self) -> str:
@@ -84,11 +94,11 @@ class Openings:
             self._own_address = found.own_address
         return self._own_address
 
-    async def open(self, parameters: ChannelParameters, peer_url: str | None = None) -> str:
-        """Make sure that the channel is known, and return its address; asking again changes nothing.
+    async def open(self, parameters: ChannelParameters, peer_url: str | None = None, origin: str | None = None) -> str:
+        """Make sure that the channel is known and watched, and return its address; asking again changes nothing.
 
-        `peer_url` is kept, and nobody is ever contacted there because of it. Raises ChannelRefused,
-        NotInitializedError or UnavailableError.
+        `peer_url` is kept, and nobody is ever contacted there because of it. `origin`: the network address that it is
+        asked for from. Raises ChannelRefused, NotInitializedError, LimitedError or UnavailableError.
         """
         own_address = await self.own_address()
         check_terms(parameters, own_address, self._limits)
@@ -106,6 +116,10 @@ class Openings:
         )
         with database_errors():
             async with self._database.transaction() as conn:
+                if origin is not None and self._origins is not None and not self._origins.may_open(origin):
+                    found = (await channels.find(conn, [new.aa_address])).get(new.aa_address)
+                    if found is None or found.expired_at is not None:
+                        raise self._origins.too_many_openings(origin)
                 insertion = await channels.insert(
                     conn,
                     new,
@@ -121,8 +135,18 @@ class Openings:
         if insertion is Insertion.TOO_MANY:
             raise ChannelRefused("too_many_channels", "too many channels wait for their first deposit")
         if insertion in (Insertion.CREATED, Insertion.REVIVED):
+            if self._origins is not None:
+                self._origins.opened(origin)
             self._bus.publish(CHANNEL_CHANGED, {"aa_address": new.aa_address})
         return new.aa_address
+
+    async def revive(self, aa_address: str) -> None:
+        """Watch a channel again that was given up, unless too many wait for a deposit. Raises UnavailableError."""
+        with database_errors():
+            async with self._database.transaction() as conn:
+                revived = await channels.revive(conn, [aa_address], max_unopened=self._limits.max_unfunded)
+        for address in revived:
+            self._bus.publish(CHANNEL_CHANGED, {"aa_address": address})
 
     async def _check_version(self, parameters: ChannelParameters, own_address: str) -> None:
         """Check that a new channel may have this version of the agent; channels that exist go on. Raises as `open`."""

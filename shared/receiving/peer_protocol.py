@@ -55,13 +55,13 @@ def read_request(envelope: JsonValue, *, now_s: float, max_age_s: float) -> Peer
     return PeerRequest(command, params)
 
 
-async def serve(receiver: Receiver, request: PeerRequest) -> dict[str, Any]:
-    """Carry a request out and return the answer.
+async def serve(receiver: Receiver, request: PeerRequest, origin: str | None = None) -> dict[str, Any]:
+    """Carry a request out and return the answer. `origin`: the network address that it comes from.
 
     Raises ReceivingError for a refusal, UnavailableError for "not now".
     """
     try:
-        return await _COMMANDS[request.command](receiver, request.params)
+        return await _COMMANDS[request.command](receiver, request.params, origin)
     except ChannelRefused as refusal:
         if refusal.agent_versions is None:
             raise
@@ -73,23 +73,23 @@ def error_answer(code: str, text: str) -> dict[str, Any]:
     return {"error": text, "code": code}
 
 
-async def _create_channel(receiver: Receiver, params: dict[str, Any]) -> dict[str, Any]:
-    created = await receiver.create_channel(params)
+async def _create_channel(receiver: Receiver, params: dict[str, Any], origin: str | None) -> dict[str, Any]:
+    created = await receiver.create_channel(params, origin)
     return {"response": {"address_a": created.own_address, "aa_address": created.aa_address}}
 
 
-async def _is_ready(receiver: Receiver, params: dict[str, Any]) -> dict[str, Any]:
+async def _is_ready(receiver: Receiver, params: dict[str, Any], _origin: str | None) -> dict[str, Any]:
     _check_fields(params, {"aa_address"})
     await receiver.check_ready(params.get("aa_address"))
     return {"response": True}
 
 
-async def _pay(receiver: Receiver, params: dict[str, Any]) -> dict[str, Any]:
+async def _pay(receiver: Receiver, params: dict[str, Any], origin: str | None) -> dict[str, Any]:
     _check_fields(params, {"signed_package", "message"})
     package = params.get("signed_package")
     if package is None:
         raise ReceivingError("no_signed_package", "No signed_package")
-    outcome = await receiver.pay(package, params.get("message"))
+    outcome = await receiver.pay(package, params.get("message"), origin)
     if isinstance(outcome, Refusal):
         view = {} if outcome.channel is None else {"channel": outcome.channel.as_json()}
         return error_answer(outcome.code, outcome.text) | view
@@ -97,7 +97,7 @@ async def _pay(receiver: Receiver, params: dict[str, Any]) -> dict[str, Any]:
     return {"response": outcome.answer.response, "receipt": outcome.receipt.as_json()} | code
 
 
-_COMMANDS: dict[str, Callable[[Receiver, dict[str, Any]], Awaitable[dict[str, Any]]]] = {
+_COMMANDS: dict[str, Callable[[Receiver, dict[str, Any], str | None], Awaitable[dict[str, Any]]]] = {
     "create_channel": _create_channel,
     "is_ready": _is_ready,
     "pay": _pay,

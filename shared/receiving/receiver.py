@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.bus import Bus
+    from shared.receiving.limits import PaymentLimits
     from shared.settings import Settings
     from shared.store.database import Database
     from shared.strict_json import JsonValue
@@ -54,14 +55,22 @@ class Paid:
 class Receiver:
     """One process's receiver: verification, acceptance, waiting for funding and the application's answers together."""
 
-    def __init__(self, database: Database, settings: Settings, bus: Bus, on_payment: OnPayment | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        bus: Bus,
+        on_payment: OnPayment | None = None,
+        limits: PaymentLimits | None = None,
+    ) -> None:
         self._database = database
         self._network = network_named(settings.network)
         self._rules = AcceptanceRules.of(settings)
         self._funding_wait_s = settings.funding_wait_s
         self._public_url = str(settings.public_url)
         self._opening_limits = OpeningLimits.of(settings)
-        self._openings = Openings(database, self._network, self._opening_limits, bus)
+        self._limits = limits
+        self._openings = Openings(database, self._network, self._opening_limits, bus, limits)
         self._acceptor = Acceptor(database, self._rules, bus)
         self._answers = Answers(database, on_payment)
         self._waits = ChannelWaits(bus)
@@ -72,13 +81,14 @@ class Receiver:
         await self._answers.close()
         await self._waits.close()
 
-    async def create_channel(self, params: Mapping[str, Any]) -> CreatedChannel:
+    async def create_channel(self, params: Mapping[str, Any], origin: str | None = None) -> CreatedChannel:
         """Open the channel a peer asks for: `{address, timeout, asset, version, salt?, url?}`; repeating is harmless.
 
-        Raises ChannelRefused, NotInitializedError or UnavailableError.
+        `origin`: the network address it is asked for from. Raises ChannelRefused, NotInitializedError, LimitedError or
+        UnavailableError.
         """
         parameters, url = read_create_channel(params)
-        aa_address = await self._openings.open(parameters, url)
+        aa_address = await self._openings.open(parameters, url, origin)
         return CreatedChannel(await self._openings.own_address(), aa_address)
 
     async def check_ready(self, aa_address: object) -> None:
@@ -98,6 +108,8 @@ class Receiver:
                 used = await channels.unconfirmed_used(conn, [channel.asset])
                 is_stopped = await assets.is_stopped(conn, channel.asset)
                 here = await instance.read(conn)
+        if found.expired_at is not None:
+            await self._openings.revive(aa_address)
         if here is None or self._rules.is_silent(here.watcher_age_s):
             raise NotReadyError("watcher_silent", "not ready, the ledger cannot be watched now")
         allowance = Allowance(
@@ -111,9 +123,9 @@ class Receiver:
         )
         check_ready(channel, allowance)
 
-    async def pay(self, package: JsonValue, message: JsonValue = None) -> Paid | Refusal:
+    async def pay(self, package: JsonValue, message: JsonValue = None, origin: str | None = None) -> Paid | Refusal:
         """Take a payment and ask the application for its answer. Raises as `receive` does."""
-        payment, outcome = await self._receive(package, message)
+        payment, outcome = await self._receive(package, message, origin=origin)
         if isinstance(outcome, Refusal):
             return outcome
         return Paid(outcome, await self._answers.answer(outcome, payment.payer_address))
@@ -125,7 +137,7 @@ class Receiver:
 
         A package that brings its channel's parameters waits for the funding that the watcher has not seen yet. With a
         `price`, one that pays less or in another asset is refused (`payment_too_small`, `wrong_asset`) before anything
-        is credited. Raises PackageRefused, ChannelRefused, NotInitializedError or UnavailableError.
+        is credited. Raises PackageRefused, ChannelRefused, NotInitializedError, LimitedError or UnavailableError.
         """
         _, outcome = await self._receive(package, message, price)
         return outcome
@@ -148,22 +160,32 @@ class Receiver:
         )
 
     async def _receive(
-        self, package: JsonValue, message: JsonValue, price: Price | None = None
+        self, package: JsonValue, message: JsonValue, price: Price | None = None, *, origin: str | None = None
     ) -> tuple[SignedPayment, Receipt | Refusal]:
         payment = verify_payment_package(package, self._network)
         text = _message_text(message)
+        if self._limits is not None:
+            self._limits.admit(payment)
+        outcome = await self._judged(payment, text, price, origin)
+        if self._limits is not None and isinstance(outcome, Refusal):
+            self._limits.refused(payment, outcome)
+        return payment, outcome
+
+    async def _judged(
+        self, payment: SignedPayment, text: str | None, price: Price | None, origin: str | None
+    ) -> Receipt | Refusal:
         if price is not None:
             with database_errors():
                 async with self._database.connection() as conn:
                     refusal = await misses(conn, payment, price)
             if refusal is not None:
-                return payment, refusal
+                return refusal
         if payment.channel_parameters is None:
-            return payment, await self._acceptor.submit(payment, text)
-        return payment, await self._receive_introduced(payment, payment.channel_parameters, text)
+            return await self._acceptor.submit(payment, text)
+        return await self._receive_introduced(payment, payment.channel_parameters, text, origin)
 
     async def _receive_introduced(
-        self, payment: SignedPayment, parameters: ChannelParameters, message: str | None
+        self, payment: SignedPayment, parameters: ChannelParameters, message: str | None, origin: str | None
     ) -> Receipt | Refusal:
         """Take a package of a payer who does not know yet whether we know the channel."""
         aa_address = payment.terms.aa_address
@@ -173,7 +195,7 @@ class Receiver:
         if isinstance(outcome, Receipt):
             return outcome
         if outcome.code == "unknown_channel":
-            await self._openings.open(parameters)
+            await self._openings.open(parameters, origin=origin)
         elif not outcome.awaits_funding:
             return outcome
         deadline_s = asyncio.get_running_loop().time() + self._funding_wait_s

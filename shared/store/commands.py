@@ -55,12 +55,17 @@ _COLUMNS = """
     created_at, started_at, finished_at"""
 
 _INSERT = f"""
-    INSERT INTO commands (kind, aa_address, params, idempotency_key) VALUES ($1, $2, $3, $4)
+    INSERT INTO commands (kind, aa_address, params, idempotency_key, api_key_id) VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (idempotency_key) DO NOTHING
     RETURNING {_COLUMNS}
 """
 
 _BY_KEY = f"SELECT {_COLUMNS} FROM commands WHERE idempotency_key = $1"
+
+_HAS_ROOM = """
+    SELECT (SELECT count(*) FROM commands WHERE api_key_id = $1 AND state IN ('queued', 'running')) < $2
+           OR EXISTS (SELECT FROM commands WHERE idempotency_key = $3)
+"""
 
 _GET = f"SELECT {_COLUMNS} FROM commands WHERE id = $1"
 
@@ -95,19 +100,34 @@ _REQUEUE_STALE = """
 
 
 async def insert(
-    conn: Connection, kind: str, params: Mapping[str, Any], *, idempotency_key: str, aa_address: str | None = None
+    conn: Connection,
+    kind: str,
+    params: Mapping[str, Any],
+    *,
+    idempotency_key: str,
+    aa_address: str | None = None,
+    api_key_id: int | None = None,
 ) -> Command:
     """Ask for something once: the same request under the same key returns the same command.
 
-    Raises IdempotencyConflictError when the key was used for another request. `params` must be JSON.
+    `api_key_id`: who asks, if he needs an API key. Raises IdempotencyConflictError when the idempotency key was used
+    for another request. `params` must be JSON.
     """
-    row = await conn.fetchrow(_INSERT, kind, aa_address, to_text(params), idempotency_key)
+    row = await conn.fetchrow(_INSERT, kind, aa_address, to_text(params), idempotency_key, api_key_id)
     if row is None:
         [row] = await conn.fetch(_BY_KEY, idempotency_key)
     command = _command_of(row)
     if (command.kind, command.aa_address, command.params) != (kind, aa_address, from_text(to_text(params))):
         raise IdempotencyConflictError("the idempotency key was used before with another request")
     return command
+
+
+async def has_room(conn: Connection, api_key_id: int, most: int, *, idempotency_key: str) -> bool:
+    """Whether an API key may ask for one thing more: it has fewer than `most` unfinished, or has asked for this before.
+
+    Exact while the API key is held (`api_keys.hold`).
+    """
+    return bool(await conn.fetchval(_HAS_ROOM, api_key_id, most, idempotency_key))
 
 
 async def get(conn: Connection, command_id: int) -> Command | None:

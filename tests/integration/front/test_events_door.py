@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import uvicorn
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from front import authentication
 from front.app import create_app
 from front.doors import events as door
 from shared.receiving.errors import UnavailableError
@@ -186,37 +186,38 @@ async def test_in_silence_the_reader_hears_that_the_connection_lives(
                 assert "data" not in await frames.raw(), "what was not asked for moves the place, in silence"
 
 
-async def test_a_revoked_key_ends_its_streams(
-    running: Running, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(door, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(door, "RECHECK_S", 0.1)
-    running.app.state.api_keys._clock = iter(range(0, 10**6, 100)).__next__
-    async with running.follow() as frames:
+async def test_a_revoked_key_ends_its_streams_at_once(running: Running, database_url: str) -> None:
+    url = f"ws://127.0.0.1:{running.port}/v1/events"
+    await asyncio.wait_for(running.app.state.api_keys.news.until_current(), BOUND_S)
+    async with running.follow() as frames, connect(url, additional_headers=running.headers) as socket:
         await frames.next()
+        await socket.recv()
         async with administrator(database_url) as owner:
             await owner.execute("UPDATE api_keys SET revoked_at = now()")
-        assert await frames.next() == {"code": "unauthorized"}
+        async with asyncio.timeout(authentication.RECHECK_S / 2):
+            assert await frames.next() == {"code": "unauthorized"}
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
         with pytest.raises(EOFError):
             await frames.next()
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "unauthorized")
 
 
-async def test_nothing_is_skipped_when_the_key_cannot_be_looked_at_for_a_while(
+async def test_a_stream_goes_on_while_its_key_cannot_be_looked_at(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "RECHECK_S", 0.0)
-    monkeypatch.setattr(door, "HEARTBEAT_S", 0.2)
-    monkeypatch.setattr(door, "_PAUSE_S", 0.01)
-    require, asked = running.app.state.api_keys.require, itertools.count()
-
-    async def away_every_other_time(*arguments: Any) -> Any:
-        if (number := next(asked)) > 2 and number % 2:  # the first ones let the reader in
-            raise UnavailableError("database_unavailable", "away")
-        return await require(*arguments)
-
-    monkeypatch.setattr(running.app.state.api_keys, "require", away_every_other_time)
     async with running.follow() as frames:
         await frames.next()
+        asked = asyncio.Event()
+
+        async def away(*_: Any) -> Any:
+            asked.set()
+            raise UnavailableError("database_unavailable", "away")
+
+        monkeypatch.setattr(running.app.state.api_keys, "_checked", away)
+        running.app.state.api_keys.forget(None)
+        await asyncio.wait_for(asked.wait(), BOUND_S)
         for spent in range(1, 11):
             await running.pay(spent)
         told = [(await frames.next())["data"]["amount_spent"] for _ in range(10)]
