@@ -20,11 +20,14 @@ from front.doors import (
     packages,
     payments,
     peer,
+    requests,
     rpc,
     terms,
 )
 from front.ordering import Orders
 from front.outcomes import Outcomes
+from front.pages import routes as pages
+from front.pages.live import Watching
 from front.rpc.core import Rpc
 from front.gate import Gate
 from front.rpc.local import LocalDoor
@@ -80,6 +83,7 @@ def create_app(
         gate = Gate(settings, database)
         app.state.receiver = receiver
         app.state.feed = Feed(database, bus)
+        app.state.pages = Watching(database, app.state.feed)
         app.state.outcomes = outcomes
         app.state.orders = Orders(
             database, bus, outcomes, orders.answer_of, max_unfinished=settings.max_unfinished_commands_per_key
@@ -90,6 +94,7 @@ def create_app(
         try:
             yield
         finally:
+            await app.state.pages.close()
             await app.state.feed.close()
             await outcomes.close()
             await receiver.close()
@@ -115,12 +120,14 @@ def create_app(
     app.add_route(rpc.PATH, rpc.post, methods=["POST"], include_in_schema=False)
     app.router.routes.append(WebSocketRoute(rpc.PATH, rpc.talk))
     app.include_router(terms.router)
-    described = [door.router for door in (channels, orders, commands, packages, payments, kept_answers, events)]
+    doors = (channels, orders, commands, packages, payments, kept_answers, events, requests)
+    described = [door.router for door in doors]
     for router in described:
         app.include_router(router)
+    pages.install(app)
     app.include_router(health.router)
     docs.install(app)
-    answering.install(app, *described)
+    answering.install(app, *described, pages.router)
     _describe(app, peer.PATH, peer.DESCRIPTION)
     _describe(app, rpc.PATH, rpc.DESCRIPTION)
     if local_rpc_port is not None:

@@ -115,6 +115,78 @@ SIGNED: dict[str, Any] = {
     },
 }
 
+ASKED: dict[str, Any] = {
+    "amount": 1_200,
+    "memo": "A cup, order 7",
+    "metadata": {"order": 7},
+    "expires_in_s": 3_600,
+    "return_url": "https://shop.example/orders/7",
+}
+REQUEST: dict[str, Any] = {
+    "id": "kQ3vN8wXyZ1aBcDeFgHiJk",
+    "url": "https://pay.example/pay/kQ3vN8wXyZ1aBcDeFgHiJk",
+    "state": "partially_paid",
+    "amount": 1_200,
+    "asset": "base",
+    "received": 600,
+    "received_late": 0,
+    "missing": 600,
+    "surplus": 0,
+    "payments": 1,
+    "other_asset_payments": 0,
+    "memo": "A cup, order 7",
+    "metadata": {"order": 7},
+    "public_metadata": None,
+    "return_url": "https://shop.example/orders/7",
+    "created_at": _AT,
+    "expires_at": "2026-01-31T13:00:00+00:00",
+    "cancelled_at": None,
+}
+REQUESTS = {"items": [REQUEST], "next_cursor": "41"}
+CANCELLED_REQUEST: dict[str, Any] = {**REQUEST, "state": "cancelled", "cancelled_at": _AT}
+REQUEST_TERMS: dict[str, Any] = {
+    **{name: REQUEST[name] for name in ("id", "url", "state", "amount", "asset", "received")},
+    "due": 600,
+    "surplus": 0,
+    "other_asset_payments": 0,
+    "memo": REQUEST["memo"],
+    "metadata": None,
+    "return_url": REQUEST["return_url"],
+    "created_at": _AT,
+    "expires_at": REQUEST["expires_at"],
+    "accepts": [
+        {
+            "scheme": "obyte-channel",
+            "network": "mainnet",
+            "asset": "base",
+            "amount": 600,
+            "receiver": _OWN,
+            "post_url": "https://pay.example/post",
+            "agent_versions": ["1.2", "1.1"],
+            "min_timeout_s": 800,
+            "max_timeout_s": 1500,
+            "min_deposit": 10_001,
+            "message": {"request": REQUEST["id"]},
+        }
+    ],
+}
+REQUEST_PAYMENTS: dict[str, Any] = {
+    "items": [
+        {
+            "id": 3,
+            "rail": "obyte",
+            "payment_id": 12,
+            "reference": "12",
+            "amount": 600,
+            "asset": "base",
+            "is_counted": True,
+            "is_late": False,
+            "received_at": _AT,
+        }
+    ],
+    "next_cursor": None,
+}
+
 STATEMENT = """\
 record,id,accepted_at,aa_address,period,amount_spent,asset,amount,balance,message
 opening,,,,,,base,,41400,

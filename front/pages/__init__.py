@@ -1,0 +1,1 @@
+"""Pages for people who have no account here: the page of a payment request."""
