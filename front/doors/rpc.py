@@ -62,10 +62,11 @@ async def post(request: Request) -> Response:
 async def talk(websocket: WebSocket) -> None:
     """Answer calls and tell events until either side has enough."""
     state = websocket.app.state
-    permit = _permit_of(websocket, authorization_of(websocket))
+    authorization = authorization_of(websocket)
+    permit = _permit_of(websocket, authorization)
 
-    async def may_hear() -> Caller:
-        return await permit(Scope.READ)
+    async def until_ended() -> None:
+        await state.api_keys.until_ended(authorization, *_ALL)
 
     try:
         caller = await permit(*_ALL)
@@ -74,7 +75,7 @@ async def talk(websocket: WebSocket) -> None:
             hears = Scope.READ in caller.scopes
             follower = await stack.enter_async_context(following(state.feed)) if hears else None
             await websocket.accept(subprotocol_of(websocket))
-            await Conversation(websocket, _Speech(state.rpc, permit), follower, may_hear).run()
+            await Conversation(websocket, _Speech(state.rpc, permit), follower, until_ended).run()
     except Problem as problem:
         await websocket.send_denial_response(problem.response())
     except UnavailableError as error:
@@ -83,7 +84,9 @@ async def talk(websocket: WebSocket) -> None:
 
 def _permit_of(connection: Request | WebSocket, authorization: str | None) -> Callable[..., Awaitable[Caller]]:
     async def permit(*scopes: Scope) -> Caller:
-        caller: Caller = await connection.app.state.api_keys.require(authorization, *scopes)
+        state = connection.app.state
+        address = state.address_limits.address_of(connection.scope)
+        caller: Caller = await state.api_keys.require(authorization, *scopes, address=address)
         return caller
 
     return permit

@@ -118,7 +118,7 @@ class LocalDoor:
                 stack.enter_context(places.one())
                 follower = await stack.enter_async_context(following(feed))
                 await websocket.accept()
-                await Conversation(websocket, _Speech(self, state.rpc), follower, self._permit).run()
+                await Conversation(websocket, _Speech(self, state.rpc), follower).run()
         except Problem as problem:
             await websocket.send_denial_response(problem.response())
         except UnavailableError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -42,7 +41,6 @@ MAX_SOCKETS = 100
 MAX_IN_FLIGHT = 16
 SEND_S = 30.0
 EVENTS_WAIT_S = 15.0
-RECHECK_S = 10.0
 _PAUSE_S = 1.0
 _TOO_LARGE: Final = 1009
 _NOT_ALLOWED: Final = 1008
@@ -95,13 +93,17 @@ class Conversation:
     """One socket that was accepted, until either side ends it."""
 
     def __init__(
-        self, websocket: WebSocket, speech: Speech, follower: Follower | None, check: Callable[[], Awaitable[object]]
+        self,
+        websocket: WebSocket,
+        speech: Speech,
+        follower: Follower | None,
+        until_ended: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`follower`: whose events to send, None for none; `check` raises Problem when they may be heard no more."""
+        """`follower`: whose events to send, None for none; `until_ended` raises Problem when the key holds no more."""
         self._websocket = websocket
         self._speech = speech
         self._follower = follower
-        self._check = check
+        self._until_ended = until_ended
         self._sending = asyncio.Lock()
         self._room = asyncio.Semaphore(MAX_IN_FLIGHT)
         self._calls: set[asyncio.Task[None]] = set()
@@ -111,6 +113,8 @@ class Conversation:
         tasks = [asyncio.create_task(self._listen())]
         if self._follower is not None:
             tasks.append(asyncio.create_task(self._tell(self._follower)))
+        if self._until_ended is not None:
+            tasks.append(asyncio.create_task(self._look_after_key(self._until_ended)))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -173,18 +177,12 @@ class Conversation:
     # ------------------------------------------------------------------------------------------------------ events
 
     async def _tell(self, follower: Follower) -> tuple[int, str]:
-        checked_s = time.monotonic()
         while True:
             try:
-                if time.monotonic() - checked_s >= RECHECK_S:
-                    await self._check()
-                    checked_s = time.monotonic()
                 found = await follower.next(EVENTS_WAIT_S)
             except (StoreError, UnavailableError):
                 await asyncio.sleep(_PAUSE_S)
                 continue
-            except Problem as problem:
-                return _NOT_ALLOWED, problem.code
             except StreamEndedError as error:
                 return _RESTARTING, error.code
             except EventsError as error:
@@ -193,6 +191,14 @@ class Conversation:
                 frame = reference_frame(event)
                 if frame is not None and not await self._send(frame):
                     return _TOO_SLOW, "too_slow"
+
+    @staticmethod
+    async def _look_after_key(until_ended: Callable[[], Awaitable[object]]) -> tuple[int, str]:
+        try:
+            await until_ended()
+        except Problem as problem:
+            return _NOT_ALLOWED, problem.code
+        return 0, ""
 
     # ----------------------------------------------------------------------------------------------------- sending
 
