@@ -23,6 +23,8 @@ from front.doors import (
     requests,
     rpc,
     terms,
+    webhook_deliveries,
+    webhooks,
 )
 from front.ordering import Orders
 from front.outcomes import Outcomes
@@ -122,6 +124,7 @@ def create_app(
     app.include_router(terms.router)
     doors = (channels, orders, commands, packages, payments, kept_answers, events, requests)
     described = [door.router for door in doors]
+    described += [webhooks.router, webhook_deliveries.router]
     for router in described:
         app.include_router(router)
     pages.install(app)
