@@ -26,12 +26,12 @@ from front.doors import (
     webhook_deliveries,
     webhooks,
 )
+from front.gate import Gate
 from front.ordering import Orders
 from front.outcomes import Outcomes
 from front.pages import routes as pages
 from front.pages.live import Watching
 from front.rpc.core import Rpc
-from front.gate import Gate
 from front.rpc.local import LocalDoor
 from front.rpc.methods import METHODS
 from front.rpc.reader_key import read_or_make
@@ -75,6 +75,7 @@ def create_app(
         database = await Database.connect(
             settings.database_dsn, role=Role.FRONT, max_connections=MAX_CONNECTIONS, limits=LIMITS
         )
+        gate = Gate(settings, database)
         over_http = None if asked is None else AnswersOverHttp(asked)
         receiver = Receiver(
             database, settings, bus, on_payment if over_http is None else over_http.ask, gate.payment_limits
@@ -82,7 +83,6 @@ def create_app(
         outcomes = Outcomes(database, bus)
         app.state.settings = settings
         app.state.database = database
-        gate = Gate(settings, database)
         app.state.receiver = receiver
         app.state.feed = Feed(database, bus)
         app.state.pages = Watching(database, app.state.feed)
@@ -93,19 +93,18 @@ def create_app(
         app.state.rpc = Rpc(METHODS, database, receiver, app.state.orders, outcomes)
         app.state.rpc_places = Places()
         app.state.statements = payments.statements()
+        gate.open(app.state)
         try:
             yield
         finally:
+            await gate.close()
             await app.state.pages.close()
             await app.state.feed.close()
             await outcomes.close()
             await receiver.close()
-        gate.open(app.state)
             if over_http is not None:
                 await over_http.close()
             await bus.close()
-            await gate.close()
-            await app.state.pages.close()
             await database.close()
 
     app = FastAPI(
