@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test lint bench chaos docs-settings lock clean
+.PHONY: help demo up test lint bench chaos docs-settings docs-cli lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -35,9 +35,13 @@ lint: $(INSTALLED) ## style, types, the arrows between packages, generated pages
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m shared.settings_docs --check
+	$(PY) -m sluice.cli.docs --check
 
 docs-settings: $(INSTALLED) ## write docs/settings.md from shared/settings.py
 	$(PY) -m shared.settings_docs
+
+docs-cli: $(INSTALLED) ## write docs/cli.md from the commands
+	$(PY) -m sluice.cli.docs
 
 lock: $(INSTALLED) ## write requirements.lock from pyproject.toml, from releases older than a week
 	$(VENV)/bin/pip install --quiet "uv>=0.9,<1"

@@ -27,6 +27,7 @@ class AuditInterruptedError(Exception):
     """A rule could not be looked at: nobody knows whether it holds."""
 
     code = "audit_interrupted"
+    is_outcome_unknown = True
 
 
 class Progress(Protocol):

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
-from sluice.cli import audit, channels, demo, devices, devnet, doctor, keys, pay, payments, serve, up, wallet
+from sluice.cli import (
+    audit,
+    channels,
+    commands,
+    completion,
+    demo,
+    devices,
+    devnet,
+    doctor,
+    keys,
+    pay,
+    payments,
+    serve,
+    up,
+    wallet,
+)
 from sluice.cli.common import Commands
 
 app = typer.Typer(
@@ -25,11 +41,12 @@ app = typer.Typer(
 demo.register(app)
 up.register(app)
 serve.register(app)
-for group in (devnet, wallet, keys, channels, payments, devices):
+for group in (devnet, wallet, keys, channels, payments, commands, devices):
     group.register(app)
 pay.register(app)
 doctor.register(app)
 audit.register(app)
+completion.register(app)
 
 
 def _show_version(wanted: bool) -> None:
@@ -49,5 +66,13 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line. Exit status: 0 done, 1 failed (one line on stderr says why), 2 wrong usage."""
-    app(prog_name="sluice", args=sys.argv[1:])
+    """Run the command line, or complete a line of it for a shell (`sluice.cli.completion`).
+
+    Exit status: 0 done; 1 failed (one line on stderr says why), or a check found a fault; 2 wrong usage; 3 the outcome
+    is not known: it may still happen, or have happened; 130 interrupted.
+    """
+    if completion.VARIABLE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
+    app(prog_name=completion.PROGRAM, args=sys.argv[1:])

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sluice.cli.common import CommandError, open_database, read_settings
+from sluice.cli.common import CommandError, OutcomeUnknownError, open_database, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from shared.orders import Order
     from shared.store.commands import Command
+    from shared.store.database import Database
 
 POLL_S = 0.25
 
@@ -47,8 +48,8 @@ async def ask_worker(
 ) -> dict[str, Any]:
     """Queue an order and wait for its outcome; the worker looks every second, so it need not be called.
 
-    Returns `command`, `state` and the fields of the result. Raises OrderFailedError, CommandError, OrderError for wrong
-    parameters, IdempotencyConflictError when another request has that key.
+    Returns `command`, `state` and the fields of the result. Raises OrderFailedError, OutcomeUnknownError, OrderError
+    for wrong parameters, IdempotencyConflictError when another request has that key.
     """
     from shared.orders import read_order
     from shared.store import commands
@@ -59,23 +60,36 @@ async def ask_worker(
             command = await commands.insert(
                 conn, order.kind, params, idempotency_key=key or f"cli-{uuid.uuid4()}", aa_address=aa_address
             )
-        deadline = time.monotonic() + wait_s
-        while command.finished_at is None and time.monotonic() < deadline:
-            await asyncio.sleep(POLL_S)
+        command = await watch(database, command, wait_s)
+    return outcome_of(command, has_waited=wait_s > 0)
+
+
+async def watch(database: Database, command: Command, wait_s: float) -> Command:
+    """Return the command as it is when it has ended, or after `wait_s`. Raises OutcomeUnknownError."""
+    from shared.store import commands
+    from shared.store.errors import StoreError
+
+    deadline = time.monotonic() + wait_s
+    while command.finished_at is None and time.monotonic() < deadline:
+        await asyncio.sleep(POLL_S)
+        try:
             async with database.connection() as conn:
                 seen = await commands.get(conn, command.id) or command
-            if seen.state is not command.state and seen.finished_at is None:
-                typer.echo(f"command {command.id} is {seen.state.value}", err=True)
-            command = seen
-    return _outcome(command, has_waited=wait_s > 0)
+        except StoreError as error:
+            raise OutcomeUnknownError(f"command {command.id} was ordered; what became of it: {error}") from error
+        if seen.state is not command.state and seen.finished_at is None:
+            typer.echo(f"command {command.id} is {seen.state.value}", err=True)
+        command = seen
+    return command
 
 
-def _outcome(command: Command, *, has_waited: bool) -> dict[str, Any]:
+def outcome_of(command: Command, *, has_waited: bool) -> dict[str, Any]:
+    """Return `command`, `state` and the fields of the result. Raises OrderFailedError, OutcomeUnknownError."""
     if command.error is not None:
         raise OrderFailedError(command.error, command.result or {})
     if command.finished_at is None and has_waited:
-        raise CommandError(
+        raise OutcomeUnknownError(
             f"command {command.id} is still {command.state.value}: it goes on; is a worker running? "
-            "`sluice wallet history` tells what became of it"
+            f"`sluice commands wait {command.id}` waits for the outcome"
         )
     return {"command": command.id, "state": command.state.value, **(command.result or {})}

@@ -12,6 +12,7 @@ from sluice.cli.common import (
     AsJson,
     CommandError,
     OfPayer,
+    UsageError,
     group,
     open_database,
     print_fields,
@@ -123,11 +124,11 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     """
     is_payers = payer if payer is not None else "://" in peer
     if (refill is None) != (below is None):
-        raise CommandError("--refill and --below go together: deposit this, whenever less than that is left")
+        raise UsageError("--refill and --below go together: deposit this, whenever less than that is left")
     if is_payers:
         refuse_for_payer(key=key)
         if refill is not None:
-            raise CommandError("the payer's wallet refills nothing by itself: add --receiver")
+            raise UsageError("the payer's wallet refills nothing by itself: add --receiver")
         wait_s = timeout if wait else None
         opened = payer_channels.open_as_payer(peer, amount, asset=asset, version=version, timeout_s=wait_s)
         _print(run(opened), as_json=as_json)
@@ -203,7 +204,7 @@ def sweep(
 def auto_refill(
     aa_address: Address,
     amount: Annotated[
-        int | None, typer.Argument(metavar="[AMOUNT]", min=1, help="Deposit this, in the asset's smallest unit.")
+        int | None, typer.Argument(metavar="AMOUNT", min=1, help="Deposit this, in the asset's smallest unit.")
     ] = None,
     below: Annotated[
         int | None, typer.Option(metavar="AMOUNT", min=1, help="Whenever less than this is left to spend.")
@@ -223,7 +224,7 @@ def auto_refill(
     if below is not None:
         params["threshold"] = below
     if len(params) != (1 if off else 2):
-        raise CommandError("say AMOUNT and --below, or --off")
+        raise UsageError("say AMOUNT and --below, or --off")
     _print(run(_ask(AutoRefill, params, aa_address, key=key, wait_s=timeout if wait else 0)), as_json=as_json)
 
 

@@ -34,10 +34,26 @@ class CommandError(Exception):
     """A command cannot do what it was asked for; the message is for people."""
 
     code = "command_failed"
+    status = 1
+    """Exit status."""
+
+
+class UsageError(CommandError):
+    """What was asked for makes no sense as it was written."""
+
+    code = "wrong_usage"
+    status = 2
+
+
+class OutcomeUnknownError(CommandError):
+    """What was asked for may still happen, or have happened: do not simply ask for it again."""
+
+    code = "outcome_unknown"
+    status = 3
 
 
 class Commands(TyperGroup):
-    """Turns what goes wrong in a command into one line on stderr and exit status 1. Lets help flow to any width."""
+    """Turns what goes wrong in a command into one line on stderr and an exit status. Lets help flow to any width."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, its help without the line ends of our source."""
@@ -64,7 +80,14 @@ class Commands(TyperGroup):
             typer.echo(f"sluice: {_said(error)}", err=True)
             if os.environ.get("SLUICE_LOG_LEVEL", "").lower() == "debug":
                 traceback.print_exception(error)
-            raise typer.Exit(1) from None
+            raise typer.Exit(_status(error)) from None
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, CommandError):
+        return error.status
+    # Errors of the project say so themselves where nobody knows whether something has happened.
+    return OutcomeUnknownError.status if getattr(error, "is_outcome_unknown", False) else CommandError.status
 
 
 def _said(error: Exception) -> str:

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sluice.cli.asking import Key, OrderFailedError, Timeout, ask_worker
-from sluice.cli.common import AsJson, CommandError, open_payer, print_fields, print_json, read_settings, run
+from sluice.cli.common import (
+    AsJson,
+    CommandError,
+    OutcomeUnknownError,
+    UsageError,
+    open_payer,
+    print_fields,
+    print_json,
+    read_settings,
+    run,
+)
 from sluice.cli.sides import OfSide, Side, receivers_channel, refuse_for_payer, side_of
 
 if TYPE_CHECKING:
@@ -54,7 +64,7 @@ def pay(
 
 def resend(
     payment_id: Annotated[
-        int | None, typer.Argument(metavar="[PAYMENT_ID]", min=1, help="The payer's: the number the error told.")
+        int | None, typer.Argument(metavar="PAYMENT_ID", min=1, help="The payer's: the number the error told.")
     ] = None,
     channel: Annotated[
         str | None, typer.Option(metavar="AA_ADDRESS", help="The receiver's: the channel it was paid through,")
@@ -74,7 +84,7 @@ def resend(
         _show(run(_resend(payment_id)), as_json=as_json)
         return
     if channel is None or period is None or spent is None:
-        raise CommandError("say PAYMENT_ID, or for a payment of the receiver's --channel, --period and --spent")
+        raise UsageError("say PAYMENT_ID, or for a payment of the receiver's --channel, --period and --spent")
     from shared.orders import Resend
 
     params = {"period": period, "amount_spent": spent}
@@ -93,7 +103,7 @@ async def _ask(
         if not str(error).startswith("uncertain:"):
             raise
         place = f"--channel {aa_address} --period {error.result['period']} --spent {error.result['amount_spent']}"
-        raise CommandError(f"{error}; `sluice resend {place}` sends the same package again") from error
+        raise OutcomeUnknownError(f"{error}; `sluice resend {place}` sends the same package again") from error
 
 
 async def _side(target: str, payer: bool | None) -> Side:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sluice.cli.common import CommandError, open_payer, read_settings
+from sluice.cli.common import CommandError, UsageError, open_payer, read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ async def open_as_payer(
     from shared.obyte.agents import AGENT_VERSIONS
 
     if version is not None and version not in AGENT_VERSIONS:
-        raise CommandError(f"there is no channels agent of version {version}: take {' or '.join(AGENT_VERSIONS)}")
+        raise UsageError(f"there is no channels agent of version {version}: take {' or '.join(AGENT_VERSIONS)}")
     settings = read_settings()
     versions = settings.agent_versions if version is None else (version,)
     async with open_payer(settings) as payer:

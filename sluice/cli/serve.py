@@ -77,6 +77,12 @@ def worker() -> None:
     # Its reason is that messages may hold code. Ours are JSON, and say no more than the number of a row.
     warnings.simplefilter("ignore", SecurityWarning)
     words = ["--pool", "solo", "--without-gossip", "--without-mingle", "--loglevel", settings.log_level.upper()]
+    if settings.log_format == "json":
+        from celery.apps import worker as celery_worker
+
+        from sluice.cli.celery_words import say_as_json
+
+        celery_worker.safe_say = say_as_json  # type: ignore[attr-defined]
     # Quiet about itself: a banner is no line of a log.
     celery_app.worker_main(["--quiet", "worker", *words])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sluice.cli.common import CommandError, open_database, open_payer, read_settings
+from sluice.cli.common import CommandError, UsageError, open_database, open_payer, read_settings
 
 if TYPE_CHECKING:
     from shared.store.channel_rows import StoredChannel
@@ -46,7 +46,7 @@ async def side_of(aa_address: str, named: bool | None, *, if_both: Side | None =
     is_payers = await _is_payers(aa_address)
     if is_receivers and is_payers:
         if if_both is None:
-            raise CommandError(
+            raise UsageError(
                 f"both the receiver and the payer's wallet have channel {aa_address}: say --receiver or --payer"
             )
         return if_both
@@ -58,11 +58,11 @@ async def side_of(aa_address: str, named: bool | None, *, if_both: Side | None =
 def refuse_for_payer(**options: object) -> None:
     """Refuse options that only the worker can honour: ignored they would promise what does not happen.
 
-    Raises CommandError, with the name of the first option that has a value.
+    Raises UsageError, with the name of the first option that has a value.
     """
     for name, value in options.items():
         if value is not None:
-            raise CommandError(f"--{name} is for what the worker does: leave it out, or add --receiver")
+            raise UsageError(f"--{name} is for what the worker does: leave it out, or add --receiver")
 
 
 async def receivers_channel(aa_address: str) -> StoredChannel | None:

@@ -17,7 +17,7 @@ _WARNING = (
 )
 
 Channels = Annotated[
-    list[str] | None, typer.Argument(metavar="[CHANNEL]...", help="Addresses of channels; all when none is named.")
+    list[str] | None, typer.Argument(metavar="CHANNEL", help="Addresses of channels; all when none is named.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 

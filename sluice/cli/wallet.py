@@ -13,6 +13,7 @@ from sluice.cli.common import (
     AsJson,
     CommandError,
     OfPayer,
+    UsageError,
     group,
     open_database,
     open_payer,
@@ -105,7 +106,7 @@ def history(
 def send(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Who is paid.")],
     amount: Annotated[
-        int | None, typer.Argument(min=1, metavar="[AMOUNT]", help="How much, in the asset's smallest unit.")
+        int | None, typer.Argument(min=1, metavar="AMOUNT", help="How much, in the asset's smallest unit.")
     ] = None,
     asset: Annotated[str, typer.Option(metavar="ASSET", help='"base" or the 44 characters of an asset.')] = "base",
     send_all: Annotated[bool, typer.Option("--all", help="Everything but the reserve.")] = False,
@@ -119,7 +120,7 @@ def send(  # noqa: PLR0913, PLR0917 (each is an option of the command)
     from shared.orders import Withdraw
 
     if (amount is None) != send_all:
-        raise CommandError("say how much: an amount, or --all")
+        raise UsageError("say how much: an amount, or --all")
     _check_address(address)
     params = {"address": address, "amount": amount or "all", "asset": asset, "to_agent": to_agent}
     _tell(run(ask_worker(Withdraw, params, key=key, wait_s=timeout if wait else 0)), as_json)
@@ -229,7 +230,7 @@ def _check_address(address: str) -> None:
     from shared.obyte.chash import is_valid_address
 
     if not is_valid_address(address):
-        raise CommandError(f"{address} is no address: it has a typing error or is of another network's kind")
+        raise UsageError(f"{address} is no address: it has a typing error or is of another network's kind")
 
 
 def _tell(fields: dict[str, Any], as_json: bool) -> None:

@@ -46,6 +46,11 @@ class LedgerError(PayerError):
     Codes: `not_connected` (no hub in time), `unit_refused`, `double_spend`, `bounced`, `withdrawn`, `timeout`.
     """
 
+    @property
+    def is_outcome_unknown(self) -> bool:
+        """Whether what was waited for may still come."""
+        return self.code == "timeout"
+
 
 class PaymentRefusedError(PayerError):
     """The peer answered that it does not take a payment.
@@ -66,6 +71,8 @@ class PaymentUncertainError(PayerError):
 
     The codes are those of PeerUnreachableError. The amount stays counted as spent.
     """
+
+    is_outcome_unknown = True
 
     def __init__(self, code: str, reason: str, *, payment_id: int) -> None:
         super().__init__(code, f"payment {payment_id} may or may not have arrived: {reason}")

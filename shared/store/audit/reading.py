@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -96,7 +97,12 @@ async def broken(
     """Return rows that break an invariant, at most `limit`. Raises StoreError and its kinds."""
     with translated(connection_is_lost=conn.is_closed):
         rows = await conn.fetch(f"SELECT * FROM ({invariant.sql}) AS broken LIMIT {limit:d}", *arguments)
-    return [dict(row) for row in rows]
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    """Sums come as decimals; all that is summed up here are integers."""
+    return int(value) if isinstance(value, Decimal) else value
 
 
 async def stream(conn: Connection, sql: str, after: object, last: object) -> AsyncIterator[asyncpg.Record]:

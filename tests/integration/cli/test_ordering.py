@@ -102,21 +102,41 @@ def test_what_makes_no_sense_is_refused_in_a_line_and_makes_no_wallet(
     database_url: str, words: list[str], tmp_path: Path
 ) -> None:
     result = sluice(*words)
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    is_unknown = "D" * 32 in words
+    assert (result.exit_code, result.stderr.count("\n")) == (1 if is_unknown else 2, 1)
     assert ordered(database_url) == []
     assert not (tmp_path / ".sluice" / "payer").exists()
 
 
 def test_a_worker_that_is_away_is_asked_about(database_url: str) -> None:
     result = sluice("channels", "deposit", CHANNEL, "50000", "--timeout", "1")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert "is a worker running?" in result.stderr
+    assert "`sluice commands wait 1`" in result.stderr
     assert len(ordered(database_url)) == 1
+
+
+def test_an_order_can_be_asked_about_later(database_url: str) -> None:
+    sluice("channels", "deposit", CHANNEL, "50000", "--no-wait")
+    queued, under_way = sluice("commands", "show", "1", "--json"), sluice("commands", "wait", "1", "--timeout", "1")
+    assert json.loads(queued.stdout)["state"] == "queued"
+    assert (under_way.exit_code, under_way.stdout) == (3, "")
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE commands SET state = 'succeeded', finished_at = now(), result = '{\"unit\": \"U\"}'")
+    done = sluice("commands", "wait", "1", "--json")
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"command": 1, "state": "succeeded", "unit": "U"})
+
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE commands SET state = 'failed', error = 'no: because'")
+    failed = sluice("commands", "wait", "1")
+    assert (failed.exit_code, failed.stderr) == (1, "sluice: no: because\n")
+    assert sluice("commands", "show", "2").exit_code == 1
 
 
 def test_the_worker_pays_through_a_channel_that_only_the_receiver_has(database_url: str) -> None:
     result = sluice("pay", CHANNEL, "5", "--timeout", "1")
-    assert result.exit_code == 1, "nobody is there to pay"
+    assert result.exit_code == 3, "nobody is there to pay"
     assert ordered(database_url) == [("pay", CHANNEL, {"amount": 5, "message": None})]
 
 
@@ -138,5 +158,5 @@ def test_a_payment_that_may_have_arrived_is_told_with_how_to_send_it_again(datab
             ' result = \'{"period": 2, "amount": 5, "amount_spent": 15}\''
         )
     result = sluice(*words)
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert f"`sluice resend --channel {CHANNEL} --period 2 --spent 15`" in result.stderr
