@@ -28,6 +28,7 @@ class Asked:
     headers: dict[str, str]
     body: bytes
     connection: int
+    writer: asyncio.StreamWriter = field(repr=False)
 
 
 @dataclass
@@ -66,7 +67,7 @@ async def http_server(
                 line, *rest = head.decode().strip().split("\r\n")
                 headers = {name.lower(): value for name, value in (header.split(": ", 1) for header in rest)}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
-                asked = Asked(line, headers, body, number)
+                asked = Asked(line, headers, body, number, writer)
                 server.asked.append(asked)
                 said = answer if isinstance(answer, bytes) else await answer(asked)
                 if not said:

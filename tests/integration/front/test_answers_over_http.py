@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
+from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,9 +16,11 @@ import standardwebhooks
 
 from front.app import create_app
 from front.server import FrontServer
+from shared.receiving import answers_over_http
 from shared.receiving.answers import Answers, ReceivedPayment
 from shared.receiving.answers_over_http import AnswersOverHttp, answer_server
 from shared.settings import Settings, SettingsError
+from shared.webhooks.errors import CallTimeoutError, ForbiddenAddressError, UnknownHostError, UnreachableError
 from shared.webhooks.signing import Secret
 from tests.http_servers import LOOPBACK, Asked, http_server, reply
 from tests.integration.front.conftest import running_front
@@ -23,7 +28,6 @@ from tests.receiving_support import Payer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.integration.front.conftest import Front
     from tests.receiving_support import Worker
@@ -421,3 +425,18 @@ def test_two_applications_that_would_answer_stop_the_start(asking: Callable[...,
 
 def test_without_the_setting_nobody_is_asked() -> None:
     assert answer_server(Settings()) is None
+
+
+# ------------------------------------------------------------------------------------------------------------ the page
+
+
+def test_the_page_shows_the_question_as_it_is_and_every_code() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "answers.md").read_text()
+    [shown] = re.findall(r'(\{"type": "answer_wanted".*?\}\}\})\n', page, flags=re.DOTALL)
+    question = json.loads(shown)
+    assert list(question["data"]) == [field.name for field in fields(ReceivedPayment)]
+    source = Path(answers_over_http.__file__).read_text()
+    codes = set(re.findall(r'NoAnswerError\(\s*"(\w+)"', source))
+    codes |= {kind.code for kind in (CallTimeoutError, UnreachableError, UnknownHostError, ForbiddenAddressError)}
+    assert len(codes) == 9
+    assert codes == set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE))

@@ -122,7 +122,7 @@ def test_what_a_url_names(url: str, host: str, port: int, path: str, authority: 
         "https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://0x7f000001/", "https://1.2.3.4.5/",
         "https://[fe80::1%25eth0]/", "https://[::1/", "https://[v1.x]/", "https://[127.0.0.1]/",
         "https://[::ffff:127.0.0.1]/", "https://%31%32%37.0.0.1/", "https://shop.example/" + "a" * 2048,
-        "https://" + "a." * 130 + "example/",
+        "https://shop.example/a\\b", "https://" + "a." * 130 + "example/",
     ],
 )  # fmt: skip
 def test_urls_that_are_refused(url: str) -> None:
