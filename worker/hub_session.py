@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from shared.logs import get_logger
 from shared.obyte.errors import HistoryProofError, HubError
 from shared.obyte.hub_errors import HubAnswerError, HubClosedError, HubRequestError
+from shared.obyte.ledger_clock import AHEAD_S, TOLERANCE_S
 from shared.obyte.system_variables import INITIAL_THRESHOLD_SIZE, SystemVariables, read_system_variables
 from shared.store.alarms import AlarmKind
 from worker.errors import WithholdingHubError
-from worker.ledger_clock import AHEAD_S, TOLERANCE_S
 from worker.second_look import SecondLook
 
 if TYPE_CHECKING:

@@ -31,6 +31,7 @@ from shared.obyte.coins import BASE, Balance
 from shared.obyte.hub_client import HubClient
 from shared.obyte.keys import generate_mnemonic, payment_key
 from shared.obyte.keystore import create_keystore, open_keystore
+from shared.obyte.ledger_clock import LedgerClock
 from shared.obyte.networks import Network, network_named
 from sluice.home import HomeLock
 from sluice.payer import store as payer_store
@@ -41,6 +42,7 @@ from sluice.payer.opening import DEFAULT_TIMEOUT_S, ChannelOpener
 from sluice.payer.payments import Payment, PaymentDesk, Receipt, SignedPackage
 from sluice.payer.peers import PeerClient, RetryPolicy, base_url_of
 from sluice.payer.posting import UnitPoster
+from sluice.payer.proving import Prover
 from sluice.payer.settling import Settler
 from sluice.payer.store import PayerStore
 from sluice.payer.wallet import PayerWallet, SettlementSummary
@@ -68,6 +70,7 @@ class PayerOptions:
 
     `confirm_margin_s`: how long after the channel's timeout our closing is confirmed; the agent's clock runs late.
     `ready_wait_s`: how long the first payment of a period waits for the peer to see the deposit.
+    `order_providers`: those that the ledger's proofs are checked by, instead of those that the first hub names.
     """
 
     retry: RetryPolicy = field(default_factory=RetryPolicy)
@@ -75,6 +78,7 @@ class PayerOptions:
     hub_timeout_s: float = 30.0
     confirm_margin_s: float = 30.0
     ready_wait_s: float = 15.0
+    order_providers: tuple[str, ...] = ()
 
 
 class Payer:
@@ -130,6 +134,15 @@ class Payer:
             store = PayerStore(home / STORE_FILE)
             stack.callback(store.close)
             await store.run(lambda db: payer_store.bind_identity(db, network=net.name, address=key.address))
+            ledger_clock = LedgerClock(clock, time.monotonic)
+            prover = Prover(
+                address=key.address,
+                network=net,
+                store=store,
+                clock=ledger_clock,
+                monotonic=time.monotonic,
+                by_hand=chosen.order_providers,
+            )
             book = ChannelBook(store, await store.run(payer_store.channels))
             stack.push_async_callback(book.close)
             wallet = PayerWallet(
@@ -138,7 +151,7 @@ class Payer:
                 store=store,
                 book=book,
                 make_client=_hub_maker(hub_url, net, chosen.hub_timeout_s),
-                clock=clock,
+                prover=prover,
             )
             await wallet.restore()
             poster = UnitPoster(
@@ -147,7 +160,7 @@ class Payer:
                 wallet=wallet,
                 book=book,
                 store=store,
-                clock=clock,
+                clock=ledger_clock.now_s,
                 connect_timeout_s=chosen.hub_timeout_s,
             )
             stack.push_async_callback(poster.close)
@@ -176,7 +189,7 @@ class Payer:
                     signer=PaymentSigner(key, net),
                     peers=peers,
                     wallet=wallet,
-                    clock=clock,
+                    clock=ledger_clock.now_s,
                     random_bytes=random_bytes,
                     ready_wait_s=chosen.ready_wait_s,
                 ),
@@ -185,7 +198,7 @@ class Payer:
                     store=store,
                     wallet=wallet,
                     poster=poster,
-                    clock=clock,
+                    clock=ledger_clock.now_s,
                     confirm_margin_s=chosen.confirm_margin_s,
                 ),
             )

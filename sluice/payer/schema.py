@@ -1,6 +1,6 @@
 """The payer's tables: what SQL can say about money, it says here.
 
-meta         lasting facts: network, address, pinned order providers
+meta         facts: network, address, pinned order providers, the latest time that was proven
 channels     one row per channel, as `shared.channels` sees it, with its receiver
 payments     every package ever signed; no two of one period and channel have the same total
 journal      every unit ever made for a channel, before it was posted

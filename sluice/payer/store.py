@@ -134,6 +134,13 @@ def meta(connection: sqlite3.Connection, name: str, default: str | None = None) 
     return None if row is None else str(row[0])
 
 
+def replace_meta(connection: sqlite3.Connection, name: str, value: str) -> None:
+    """Note a fact in place of what was noted before."""
+    connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+    )
+
+
 def insert_channel(connection: sqlite3.Connection, channel: StoredChannel, now_s: float) -> None:
     """Store a new channel."""
     own = {

@@ -1,6 +1,6 @@
 """The payer's view of the ledger: one hub connection after the other, and what their proven answers say.
 
-    connect → pin the order providers → read the history of the wallet and of its channels → in step:
+    connect → order providers and time (`proving`) → read the history of the wallet and of its channels → in step:
     every notification that something moved, and every half minute without one, is a reason to read again
 
 Channels change only by events proven stable and in the order of their numbers. Units are stored before their events are
@@ -26,8 +26,7 @@ from shared.channels.ledger import Closed, Meaning
 from shared.obyte import units
 from shared.obyte.coins import CoinSet
 from shared.obyte.errors import ObyteError
-from shared.obyte.history import ProvenHistory, ProvenUnit, prove_history
-from shared.obyte.hub_errors import HubAnswerError
+from shared.obyte.history import ProvenHistory, ProvenUnit
 from sluice.payer import store as payer_store
 from sluice.payer.errors import LedgerError
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from shared.obyte.hub_protocol import Justsaying
     from shared.obyte.networks import Network
     from sluice.payer.book import ChannelBook
+    from sluice.payer.proving import Prover
     from sluice.payer.store import PayerStore, Purpose, StoredChannel
 
 logger = structlog.get_logger(__name__)
@@ -88,7 +88,7 @@ class PayerWallet:
         store: PayerStore,
         book: ChannelBook,
         make_client: Callable[[], HubClient] | None,
-        clock: Callable[[], float],
+        prover: Prover,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.address = address
@@ -97,7 +97,7 @@ class PayerWallet:
         self._store = store
         self._book = book
         self._make_client = make_client
-        self._clock = clock
+        self._prover = prover
         self._sleep = sleep
         self._reading = asyncio.Lock()
         self._client: HubClient | None = None
@@ -105,12 +105,11 @@ class PayerWallet:
         self._lost_because = ""
         self._loaded: set[str] = set()
         self._peer_closings: dict[str, set[str]] = {}
-        self._witnesses: tuple[str, ...] = ()
 
     @property
     def witnesses(self) -> tuple[str, ...]:
         """The pinned order providers; empty before the first connection ever."""
-        return self._witnesses
+        return self._prover.witnesses
 
     def is_peer_closing(self, aa_address: str) -> bool:
         """Whether an unconfirmed unit of the peer closes the channel."""
@@ -127,8 +126,7 @@ class PayerWallet:
         proven = [ProvenUnit(unit.content, is_stable=True, is_nonserial=unit.is_nonserial) for unit in stored]
         for channel in self._book.all():
             await self._apply_events(channel, proven)
-        pinned = await self._store.run(lambda connection: payer_store.meta(connection, "witnesses"))
-        self._witnesses = tuple(json.loads(pinned)) if pinned else ()
+        await self._prover.load()
 
     async def run(self, in_step: Callable[[HubClient], Awaitable[None]]) -> None:
         """Stay connected and in step, for ever; `in_step` is called whenever the ledger was read. Raises nothing."""
@@ -139,7 +137,7 @@ class PayerWallet:
             client = self._make_client()
             try:
                 await client.connect()
-                await self._pin_witnesses(client)
+                await self._prover.greet(client)
                 await self.read_ledger(client)
                 self._client = client
                 self._lost_because = ""
@@ -185,13 +183,8 @@ class PayerWallet:
                 self._loaded.update(addresses)
 
     async def _read(self, client: HubClient, addresses: Sequence[str], *, min_mci: int | None) -> None:
-        answer = await client.get_history(
-            witnesses=self._witnesses,
-            addresses=addresses,
-            requested_joints=() if min_mci is None else self.coins.unstable_units(),
-            min_mci=min_mci,
-        )
-        await self._learn(prove_history(answer, self._witnesses, self._network, now_s=self._clock()))
+        asked = () if min_mci is None else self.coins.unstable_units()
+        await self._learn(await self._prover.history(client, addresses=addresses, asked=asked, min_mci=min_mci))
 
     async def _learn(self, history: ProvenHistory) -> None:
         stable = [
@@ -287,6 +280,7 @@ class PayerWallet:
             except TimeoutError:
                 must_read = [True]
             if any(must_read):
+                await self._prover.keep_time(client)
                 await self.read_ledger(client)
                 await in_step(client)
 
@@ -298,7 +292,7 @@ class PayerWallet:
                 self.coins.mark_bad(str(unit_hash))
         elif note.subject == "joint":
             try:
-                unit = units.check_joint(body, self._network, now_s=self._clock())
+                unit = units.check_joint(body, self._network, now_s=self._prover.clock.now_s())
             except ObyteError as error:
                 logger.warning("payer_bad_joint", code=error.code)
                 return False
@@ -306,16 +300,6 @@ class PayerWallet:
             for channel in self._book.all():
                 self._watch_peer(channel, [ProvenUnit(unit, is_stable=False)])
         return note.subject == "light/have_updates"
-
-    async def _pin_witnesses(self, client: HubClient) -> None:
-        if self._witnesses:
-            return
-        named = await client.get_witnesses()
-        if len(named) != self._network.order_provider_count:
-            rule = f"{self._network.name} has {self._network.order_provider_count} order providers"
-            raise HubAnswerError("get_witnesses", rule)
-        await self._store.run(lambda connection: payer_store.meta(connection, "witnesses", json.dumps(named)))
-        self._witnesses = named
 
 
 def _settle(connection: sqlite3.Connection, state: Channel, event: Closed, unit_hash: str) -> None:

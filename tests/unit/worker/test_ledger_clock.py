@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from shared.obyte.ledger_clock import PROVIDERS_PAUSE_S, TOLERANCE_S
 from tests.unit.worker.hub_fakes import Board, Time
-from worker.ledger_clock import PROVIDERS_PAUSE_S, TOLERANCE_S, LedgerClock
+from worker.ledger_clock import LedgerClock
 
 
 @pytest.fixture
