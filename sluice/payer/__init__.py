@@ -19,6 +19,7 @@ from sluice.payer.errors import (
 )
 from sluice.payer.payer import Payer, PayerOptions
 from sluice.payer.payments import Receipt, SignedPackage
+from sluice.payer.requests import RequestError, RequestTerms
 from sluice.payer.sync import SyncPayer, SyncPayerChannel
 from sluice.payer.wallet import SettlementSummary
 
@@ -32,6 +33,8 @@ __all__ = [
     "PaymentRefusedError",
     "PaymentUncertainError",
     "Receipt",
+    "RequestError",
+    "RequestTerms",
     "SettlementSummary",
     "SignedPackage",
     "SyncPayer",

@@ -43,6 +43,7 @@ from sluice.payer.payments import Payment, PaymentDesk, Receipt, SignedPackage
 from sluice.payer.peers import PeerClient, RetryPolicy, base_url_of
 from sluice.payer.posting import UnitPoster
 from sluice.payer.proving import Prover
+from sluice.payer.requests import RequestDesk, RequestTerms
 from sluice.payer.settling import Settler
 from sluice.payer.store import PayerStore
 from sluice.payer.wallet import PayerWallet, SettlementSummary
@@ -94,6 +95,7 @@ class Payer:
         opener: ChannelOpener,
         desk: PaymentDesk,
         settler: Settler,
+        requests: RequestDesk,
     ) -> None:
         self.network = network
         self._key = key
@@ -102,6 +104,7 @@ class Payer:
         self._opener = opener
         self._desk = desk
         self._settler = settler
+        self._requests = requests
 
     @classmethod
     @asynccontextmanager
@@ -169,6 +172,16 @@ class Payer:
             peers = PeerClient(http, policy=chosen.retry)
             following = asyncio.create_task(wallet.run(poster.repost), name="payer-wallet")
             stack.push_async_callback(_stop, following)
+            desk = PaymentDesk(
+                book=book,
+                store=store,
+                signer=PaymentSigner(key, net),
+                peers=peers,
+                wallet=wallet,
+                clock=ledger_clock.now_s,
+                random_bytes=random_bytes,
+                ready_wait_s=chosen.ready_wait_s,
+            )
             yield cls(
                 key=key,
                 network=net,
@@ -183,16 +196,8 @@ class Payer:
                     hub=lambda: wallet.connected(chosen.hub_timeout_s),
                     random_bytes=random_bytes,
                 ),
-                desk=PaymentDesk(
-                    book=book,
-                    store=store,
-                    signer=PaymentSigner(key, net),
-                    peers=peers,
-                    wallet=wallet,
-                    clock=ledger_clock.now_s,
-                    random_bytes=random_bytes,
-                    ready_wait_s=chosen.ready_wait_s,
-                ),
+                desk=desk,
+                requests=RequestDesk(http, store, desk),
                 settler=Settler(
                     book=book,
                     store=store,
@@ -278,6 +283,23 @@ class Payer:
         """
         aa_address = self._channel_to(target, amount, asset) if "://" in target else target
         return await self._desk.pay(aa_address, amount, message)
+
+    async def request(self, url: str) -> RequestTerms:
+        """Read a payment request, given by the address of its page. Raises RequestError, PeerUnreachableError."""
+        return await self._requests.look(url)
+
+    async def pay_request(
+        self, url: str, amount: int | None = None, *, at_most: int | None = None, deposit: int | None = None
+    ) -> Receipt:
+        """Pay what is due of a payment request, or a part of it. A request that is not payable any more is not paid.
+
+        `at_most`: pay no more than this. `deposit`: what to open a channel with, or to add to one, if none has enough;
+        without it UnknownChannelError is raised. Safe to call again after PaymentUncertainError or a crash: a payment
+        for the request whose fate is unknown is sent again before anything new is signed.
+
+        Raises RequestError and PeerUnreachableError, and what `open_channel`, `deposit` and `pay` raise.
+        """
+        return await self._requests.pay(self, url, amount, at_most=at_most, deposit=deposit)
 
     async def create_package(self, aa_address: str, amount: int) -> SignedPackage:
         """Sign a payment for the caller to bring to the peer himself; see `PaymentDesk.create_package`."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shared.obyte.serialization import JsonValue
     from sluice.payer.payer import PayerOptions
     from sluice.payer.payments import Payment, Receipt
+    from sluice.payer.requests import RequestTerms
     from sluice.payer.store import PaymentState
     from sluice.payer.wallet import SettlementSummary
 
@@ -126,6 +127,16 @@ class SyncPayer:
     def pay(self, target: str, amount: int, *, message: JsonValue = None, asset: str = BASE) -> Receipt:
         """See `Payer.pay`."""
         return self.run(self.payer.pay(target, amount, message=message, asset=asset))
+
+    def request(self, url: str) -> RequestTerms:
+        """See `Payer.request`."""
+        return self.run(self.payer.request(url))
+
+    def pay_request(
+        self, url: str, amount: int | None = None, *, at_most: int | None = None, deposit: int | None = None
+    ) -> Receipt:
+        """See `Payer.pay_request`."""
+        return self.run(self.payer.pay_request(url, amount, at_most=at_most, deposit=deposit))
 
     def resend(self, payment_id: int) -> Receipt:
         """See `Payer.resend`."""
