@@ -15,6 +15,7 @@ from shared.receiving.exposure import exposure_rules
 from shared.settings import SettingsError
 from shared.store.database import Database, Role
 from shared.store.mark import Mark, mark_file_of
+from shared.webhooks.resolving import Resolver
 from worker.closing_watch import ClosingLimits
 from worker.devices.messenger import Device
 from worker.errors import ConfigurationError
@@ -27,7 +28,7 @@ from worker.session_pace import SessionPace
 from worker.vault import Circumstances, Pace
 from worker.wallet import Spending
 from worker.watcher import WatcherPace
-from worker.webhooks.terms import Resolver, webhook_terms
+from worker.webhooks.terms import webhook_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable

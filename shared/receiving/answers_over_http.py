@@ -21,10 +21,11 @@ from shared.logs import get_logger
 from shared.receiving.answers import MAX_ANSWER_BYTES, NoAnswerError, default_text
 from shared.settings import SettingsError, variable_of
 from shared.strict_json import JsonValue, StrictJsonError, decode
-from shared.webhooks.addresses import AddressGuard, resolve
+from shared.webhooks.addresses import AddressGuard
 from shared.webhooks.calling import Caller, Limits
 from shared.webhooks.circuit import Circuit
 from shared.webhooks.errors import CallError, InvalidUrlError, SecretError
+from shared.webhooks.resolving import Resolver
 from shared.webhooks.signing import Secret, read_secret, signed_headers
 
 if TYPE_CHECKING:
@@ -59,11 +60,11 @@ class AnswerServer:
     timeout_s: float
 
 
-def answer_server(settings: Settings, resolve: Resolve = resolve) -> AnswerServer | None:
+def answer_server(settings: Settings, resolve: Resolve | None = None) -> AnswerServer | None:
     """Return what the settings say about the application; None if nobody is asked. Raises SettingsError."""
     if settings.answer_url is None:
         return None
-    guard = AddressGuard(settings.webhook_allowed_networks, resolve)
+    guard = AddressGuard(settings.webhook_allowed_networks, resolve or Resolver())
     try:
         target = guard.read(settings.answer_url)
     except InvalidUrlError as error:

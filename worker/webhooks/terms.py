@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,15 +11,12 @@ from shared.webhooks.addresses import AddressGuard
 from shared.webhooks.calling import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from shared.obyte.keys import KeyPair
     from shared.settings import Settings
+    from shared.webhooks.resolving import Resolver
 
 MAX_CONNECTIONS = 3
 """To the database."""
-RESOLVERS = 4
-"""Names that are looked up at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +56,6 @@ class WebhookTerms:
 def reader_of(key: KeyPair) -> Reader:
     """Return who opens the secrets: it follows from the wallet's key, so whoever has the wallet can sign."""
     return Reader(b"webhook secrets" + key.private_key)
-
-
-class Resolver:
-    """Looks names up in threads of its own: one that never answers must not take those that the hub's name needs."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="webhook-resolver")
-
-    async def __call__(self, host: str) -> Sequence[str]:
-        """Return the IP addresses of a host. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host)
-        return list(dict.fromkeys(found))
-
-    def close(self) -> None:
-        """Start nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _look_up(host: str) -> list[str]:
-    return [str(address[0]) for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
 async def webhook_terms(settings: Settings, key: KeyPair, resolver: Resolver) -> WebhookTerms:
