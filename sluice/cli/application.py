@@ -21,6 +21,7 @@ from sluice.cli import (
     keys,
     pay,
     payments,
+    requests,
     serve,
     up,
     wallet,
@@ -41,7 +42,7 @@ app = typer.Typer(
 demo.register(app)
 up.register(app)
 serve.register(app)
-for group in (devnet, wallet, keys, channels, payments, commands, devices):
+for group in (devnet, wallet, keys, channels, payments, requests, commands, devices):
     group.register(app)
 pay.register(app)
 doctor.register(app)

@@ -18,6 +18,7 @@ from sluice.cli.common import (
     read_settings,
     run,
 )
+from sluice.cli.requests import pay_request
 from sluice.cli.sides import OfSide, Side, receivers_channel, refuse_for_payer, side_of
 
 if TYPE_CHECKING:
@@ -36,21 +37,50 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sluice resend 12")(resend)
 
 
-def pay(
-    target: Annotated[str, typer.Argument(metavar="URL_OR_CHANNEL", help="The receiver's URL or a channel's address.")],
-    amount: Annotated[int, typer.Argument(metavar="AMOUNT", min=1, help="In the asset's smallest unit.")],
+def pay(  # noqa: PLR0913, PLR0917 - each is an option
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL_OR_CHANNEL", help="The receiver's URL, a channel's address, or a payment request's page."
+        ),
+    ],
+    amount: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="AMOUNT", min=1, help="In the asset's smallest unit. Of a payment request all that is due."
+        ),
+    ] = None,
     message: Annotated[str | None, typer.Option(help="A text for the receiver, such as an order number.")] = None,
     payer: OfSide = None,
     peer: Peer = None,
     key: Key = None,
     timeout: Timeout = 60,
+    deposit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="AMOUNT", help="For a payment request: open a channel with this if none has enough."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="For a payment request: do not ask first.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Pay as a payer, through a channel that is open. Prints the receipt.
 
+    The address of a payment request's page is paid once, what is due and no more, after asking.
+
     When no answer comes, nobody knows whether the payment arrived: `sluice resend` sends the same package again, and it
     is credited once. Through a channel that only the receiver has, or with --receiver, the worker pays.
     """
+    from sluice.payer.requests import is_request_url
+
+    if is_request_url(target):
+        refuse_for_payer(key=key, peer=peer)
+        if payer is False or message is not None:
+            raise UsageError("a payment request is paid from the wallet we pay with, and names itself in the message")
+        _show(pay_request(target, amount, deposit=deposit, yes=yes), as_json=as_json)
+        return
+    if amount is None or deposit is not None or yes:
+        raise UsageError("say AMOUNT, and neither --deposit nor --yes: those are for payment requests")
     is_payers = payer if payer is not None or "://" not in target else True
     if run(_side(target, is_payers)) is Side.PAYER:
         refuse_for_payer(key=key, peer=peer)

@@ -59,6 +59,10 @@ def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(settings: Se
         again = sluice("resend", str(first["payment"]))
         sluice("pay", opened["aa_address"], "500")
         too_much = run("pay", settings.local_url, "5000000")
+        asked = sluice("requests", "create", "700", "--memo", "tea")
+        declined = CliRunner().invoke(app, ["pay", asked["url"]], input="n\n")
+        sluice("pay", asked["url"], "--yes")
+        again_asked = run("pay", asked["url"], "--yes")
 
         assert (poor.returncode, poor.stderr.count("\n")) == (1, 1)
         assert f"send funds to {payer}, here with `sluice devnet fund {payer} 1100000`" in poor.stderr
@@ -75,10 +79,16 @@ def test_a_payment_from_the_faucet_to_the_closing_by_commands_alone(settings: Se
         assert too_much.exit_code == 1
         assert too_much.stderr.count("\n") == 1
 
+        assert "Pay 700 bytes to" in declined.stderr
+        assert 'for "tea"' in declined.stderr
+        assert [declined.exit_code, again_asked.exit_code] == [1, 1]
+        assert "the request is paid" in again_asked.stderr
+        assert sluice("requests", "show", asked["id"])["state"] == "paid"
+
         received = sluice("payments", "list")
-        assert [payment["payment_amount"] for payment in received] == [500, 1000]
-        assert received[1]["message"] == "order 7"
-        assert sluice("channels", "list")[0]["spent_by_peer"] == 1500
+        assert [payment["payment_amount"] for payment in received] == [700, 500, 1000]
+        assert received[2]["message"] == "order 7"
+        assert sluice("channels", "list")[0]["spent_by_peer"] == 2200
         assert sluice("wallet", "balance", "--payer")["base"]["stable"] < 2_000_000
 
         assert (home / "payer" / "devnet").stat().st_mode & 0o777 == 0o700  # signed packages are in there
