@@ -48,6 +48,15 @@ lock: $(INSTALLED) ## write requirements.lock from pyproject.toml, from releases
 	$(VENV)/bin/uv pip compile pyproject.toml --quiet --no-config --upgrade \
 	  --universal --python-version 3.11 --extra embedded --extra dev --exclude-newer "7 days" \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+	@$(MAKE) --no-print-directory lock-image
+
+LOCK_IMAGE := $(VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-header --no-annotate --constraint requirements.lock
+
+lock-image: $(INSTALLED) ## write the locks of the container image: of requirements.lock, what runs in production
+	$(VENV)/bin/pip install --quiet "uv>=0.9,<1"
+	$(LOCK_IMAGE) pyproject.toml --output-file infra/docker/requirements.lock
+	echo hatchling | $(LOCK_IMAGE) - --output-file infra/docker/build.lock
 
 clean: ## remove the environment and caches; keeps .sluice, the data of embedded runs
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""What tests of the edge and of the topology share."""
+"""What tests of the edge and of the topology need."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from infra.topology import EdgeError, nginx_program
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _needs_nginx() -> None:
+@pytest.fixture(scope="session")
+def needs_nginx() -> None:
     try:
         nginx_program()
     except EdgeError as error:

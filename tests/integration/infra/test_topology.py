@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needs_nginx")]
 
 MNEMONIC = "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about"
 BOUND_S = 60
@@ -32,7 +32,7 @@ PATIENT = PayerOptions(retry=RetryPolicy(attempts=20, first_pause_s=0.05, longes
 
 
 @pytest.fixture(scope="module")
-def topology(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Topology]:
+def topology(tmp_path_factory: pytest.TempPathFactory, needs_nginx: None) -> Iterator[Topology]:
     home = tmp_path_factory.mktemp("topology") / "home"
     running = Topology(home, fronts=3, workers=2, stabilise_after_s=0.05, overrides={"lease_ttl_s": 2.0})
     asyncio.run(running.__aenter__())  # it is of no event loop: each test has its own
