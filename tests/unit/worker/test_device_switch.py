@@ -12,12 +12,12 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 async def test_switched_off_there_is_no_device() -> None:
     thread = RuntimeThread(Settings(database_url=NOWHERE, device_messages=False), lambda: None)
-    assert await thread._make_device(KEY) is None
+    assert await thread._make_device(KEY, None) is None
 
 
 async def test_by_default_there_is_one_with_the_name_of_the_settings() -> None:
     thread = RuntimeThread(Settings(database_url=NOWHERE, device_name="Till 3"), lambda: None)
-    device = await thread._make_device(KEY)
+    device = await thread._make_device(KEY, None)
     assert device is not None
     assert (device.key, device.settings.device_name) == (KEY, "Till 3")
     await device.database.close()
