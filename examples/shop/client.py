@@ -1,4 +1,4 @@
-"""Orders a cup and pays for it, half now and half later."""
+"""Orders a cup and pays for it at the page that the shop names, half now and half later."""
 
 from __future__ import annotations
 
@@ -14,22 +14,30 @@ if TYPE_CHECKING:
     from sluice import Payer
 
 DEPOSIT = 200_000
-OPENING_S = 120
+LOOKS, PAUSE_S = 200, 0.1
 
 
-async def buy(payer: Payer, url: str, item: str) -> list[Any]:
-    """Order an item and pay for it in two parts; return what the shop said to each."""
+async def buy(payer: Payer, url: str, item: str) -> list[dict[str, Any]]:
+    """Order an item and pay for it in two parts; return what the shop said of the order after each, and in the end."""
     async with httpx.AsyncClient(base_url=url) as http:
         order = (await http.post("/orders", json={"item": item})).raise_for_status().json()
-    channels = [channel for channel in payer.channels() if channel.url == order["pay_to"]]
-    channel = channels[0] if channels else await payer.open_channel(order["pay_to"], DEPOSIT)
-    await channel.wait_open(OPENING_S)
-    first = order["due"] // 2
-    said = []
-    for amount in (first, order["due"] - first):
-        receipt = await channel.pay(amount, message={"order": order["order"]})
-        said.append(receipt.response)
-    return said
+        page = order["pay_at"]
+        said = []
+        await payer.pay_request(page, order["missing"] // 2, deposit=DEPOSIT)
+        said.append(await _look(http, order))
+        await payer.pay_request(page)
+        said.append(await _look(http, order))
+        for _ in range(LOOKS):
+            if said[-1]["is_delivered"]:
+                break
+            await asyncio.sleep(PAUSE_S)
+            said[-1] = await _look(http, order)
+        return said
+
+
+async def _look(http: httpx.AsyncClient, order: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = (await http.get(f"/orders/{order['order']}")).raise_for_status().json()
+    return found
 
 
 async def main() -> None:

@@ -1,101 +1,153 @@
-"""A shop that is the front itself: the customer pays as to any receiver, and says with the payment what it is for.
+"""A shop whose orders are paid by payment requests: the customer gets the address of a page, and pays there.
 
-The message beside a payment is not signed, and need not be: it only says which order to book the money on. What counts
-is the amount, which is. An order may be paid in parts; what is too much is shown, to be given back by hand.
+The shop asks its front for a request for each order, and delivers when the stream of events says that it is paid: once
+for each request, however the money came. It keeps the cursor of the last event it has handled, so it can stop and come
+back without missing one.
+
+    FRONT_URL   where the receiver's front is, such as http://127.0.0.1:6800/
+    API_KEY     of scopes `receive` and `read`
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
+import os
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
+import httpx
 import uvicorn
 from fastapi import Body, FastAPI, HTTPException
 
-from front.app import create_app
-from shared.settings import load_settings
-from sluice.home import attached
-
 if TYPE_CHECKING:
-    from shared.receiving.answers import ReceivedPayment
-    from shared.settings import Settings
+    from collections.abc import AsyncIterator
 
 PRICES = {"tea": 300, "cup": 1_200}
 MAX_ORDERS = 10_000
 PORT = 8001
+PAYABLE_S = 3_600
+AGAIN_S = 1.0
 
 
 @dataclass
 class Order:
-    """`payments`: amounts by the payment's number, so that a payment that is told twice counts once."""
+    """`request`: the id of the payment request; `page`: where the customer pays."""
 
     number: int
     item: str
-    payments: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def due(self) -> int:
-        """What is still to be paid; negative when it was too much."""
-        return PRICES[self.item] - sum(self.payments.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what the customer sees."""
-        state = "paid" if self.due <= 0 else "partly paid" if self.payments else "open"
-        return {
-            "order": self.number,
-            "item": self.item,
-            "state": state,
-            "due": max(0, self.due),
-            "over": max(0, -self.due),
-        }
+    request: str
+    page: str
+    is_delivered: bool = False
 
 
+@dataclass
 class Shop:
-    """Orders, in memory; a real shop keeps them in its database, with the payments' numbers as a unique key."""
+    """Orders, in memory; a real shop keeps them in its database, together with the cursor."""
 
-    def __init__(self) -> None:
-        self.orders: dict[int, Order] = {}
-        self._numbers = itertools.count(1)
+    http: httpx.AsyncClient
+    orders: dict[int, Order] = field(default_factory=dict)
+    cursor: str | None = None
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def take(self, item: str) -> Order:
-        """Write an order down."""
+    async def take(self, item: str) -> Order:
+        """Write an order down, and ask for the money."""
         if item not in PRICES:
             raise HTTPException(404, "we do not sell this")
         if len(self.orders) >= MAX_ORDERS:
             raise HTTPException(503, "too many orders")
-        order = Order(next(self._numbers), item)
-        self.orders[order.number] = order
+        number = next(self._numbers)
+        wanted = {
+            "amount": PRICES[item],
+            "memo": f"Order {number}: {item}",
+            "metadata": {"order": number},
+            "expires_in_s": PAYABLE_S,
+        }
+        # A real shop sends the order's lasting number as the Idempotency-Key: sent again, no second request is made.
+        answer = await self.http.post("v1/payment-requests", json=wanted)
+        asked = answer.raise_for_status().json()
+        order = Order(number, item, asked["id"], asked["url"])
+        self.orders[number] = order
         return order
 
-    async def on_payment(self, payment: ReceivedPayment) -> dict[str, Any]:
-        """Book a payment on the order that its message names; what is returned goes to the payer."""
-        number = payment.message.get("order") if isinstance(payment.message, dict) else None
-        order = self.orders.get(number) if isinstance(number, int) else None
-        if order is None or payment.asset != "base":
-            return {"error": "thank you, but we do not know what this is for", "payment": payment.payment_id}
-        order.payments[payment.payment_id] = payment.amount
-        return order.as_json()
+    async def look(self, order: Order) -> dict[str, Any]:
+        """Return what the customer sees of an order."""
+        answer = await self.http.get(f"v1/payment-requests/{order.request}")
+        asked = answer.raise_for_status().json()
+        return {
+            "order": order.number,
+            "item": order.item,
+            "pay_at": order.page,
+            **{name: asked[name] for name in ("state", "missing", "surplus")},
+            "is_delivered": order.is_delivered,
+        }
+
+    async def deliver(self) -> None:
+        """Deliver what is paid, again and again from where it was left. Runs forever."""
+        while True:
+            try:
+                await self._follow()
+            except httpx.HTTPError as error:
+                print(f"the front is away: {type(error).__name__}")
+            await asyncio.sleep(AGAIN_S)
+
+    async def _follow(self) -> None:
+        headers = {} if self.cursor is None else {"last-event-id": self.cursor}
+        following = self.http.stream(
+            "GET", "v1/events", params={"types": "payment_request_paid"}, headers=headers, timeout=60
+        )
+        async with following as stream:
+            stream.raise_for_status()
+            async for line in stream.aiter_lines():
+                if not line.startswith("data: "):
+                    continue
+                event = json.loads(line.removeprefix("data: "))
+                if event.get("type") == "payment_request_paid":
+                    self._deliver(event["data"]["request"])
+                # Only now: whoever stops in between sees the event again, and delivers once all the same.
+                self.cursor = event.get("id", self.cursor)
+
+    def _deliver(self, request: str) -> None:
+        for order in self.orders.values():
+            if order.request == request and not order.is_delivered:
+                order.is_delivered = True
+                print(f"order {order.number} is paid: off goes the {order.item}")
 
 
-def create(settings: Settings) -> FastAPI:
-    """Make a front that is a shop."""
-    shop = Shop()
-    app = create_app(settings, on_payment=shop.on_payment)
+def create(front_url: str | None = None, api_key: str | None = None) -> FastAPI:
+    """Make the shop."""
+    key = os.environ["API_KEY"] if api_key is None else api_key
+    http = httpx.AsyncClient(
+        base_url=front_url or os.environ["FRONT_URL"], headers={"authorization": f"Bearer {key}"}, trust_env=False
+    )
+    shop = Shop(http)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        delivering = asyncio.create_task(shop.deliver())
+        try:
+            yield
+        finally:
+            delivering.cancel()
+            await asyncio.gather(delivering, return_exceptions=True)
+            await http.aclose()
+
+    app = FastAPI(title="A shop", lifespan=lifespan)
 
     @app.post("/orders", status_code=201)
     async def order(item: Annotated[str, Body(embed=True)]) -> dict[str, Any]:
-        return {**shop.take(item).as_json(), "pay_to": str(settings.public_url)}
+        return await shop.look(await shop.take(item))
 
     @app.get("/orders/{number}")
     async def look(number: int) -> dict[str, Any]:
         if number not in shop.orders:
             raise HTTPException(404, "there is no such order")
-        return shop.orders[number].as_json()
+        return await shop.look(shop.orders[number])
 
     return app
 
 
 if __name__ == "__main__":
-    running = attached(load_settings())
-    uvicorn.run(create(running.model_copy(update={"public_url": f"http://127.0.0.1:{PORT}/"})), port=PORT)
+    uvicorn.run(create(), port=PORT)

@@ -35,6 +35,11 @@ class Market:
     key: str
     home: Path
     settings: Settings
+    worker: Worker
+
+    async def make_key(self, *scopes: Scope) -> str:
+        """Make another API key."""
+        return await self.worker.make_key(*scopes)
 
     def payer(self, **more: Any) -> AbstractAsyncContextManager[Payer]:
         return Payer.open(self.home, **self._wallet(more))
@@ -63,4 +68,4 @@ async def market(database_url: str, tmp_path: Path) -> AsyncIterator[Market]:
         [port] = free_ports(1)
         settings = Settings(database_url=database_url, port=port)
         front = await stack.enter_async_context(serving(create_app(settings), port))
-        yield Market(devnet, f"{front}/", key, tmp_path / "payer", settings)
+        yield Market(devnet, f"{front}/", key, tmp_path / "payer", settings, Worker(database))

@@ -12,8 +12,8 @@ from examples.pay_per_second import client as ticks_client
 from examples.pay_per_second import server as ticks_server
 from examples.shop import client as shop_client
 from examples.shop import server as shop_server
+from shared.store.api_keys import Scope
 from tests.integration.sdk.support import serving
-from tests.running import free_ports
 
 if TYPE_CHECKING:
     from tests.integration.sdk.conftest import Market
@@ -43,16 +43,16 @@ async def test_pay_per_second(market: Market) -> None:
 
 
 async def test_shop(market: Market) -> None:
-    [port] = free_ports(1)
-    settings = market.settings.model_copy(update={"public_url": f"http://127.0.0.1:{port}/"})
-    async with serving(shop_server.create(settings), port) as url, market.payer() as payer:
+    key = await market.make_key(Scope.RECEIVE, Scope.READ)
+    async with serving(shop_server.create(market.front, key)) as url, market.payer() as payer:
         first, second = await shop_client.buy(payer, url, "cup")
-        assert (first["state"], first["due"]) == ("partly paid", 600)
-        assert (second["state"], second["due"], second["over"]) == ("paid", 0, 0)
-        channel = payer.channels()[0]
-        assert (await payer.resend(2)).response == second
-        assert (await channel.pay(5, message={"order": 1})).response["over"] == 5  # type: ignore[index,call-overload]
-        assert "do not know" in str((await channel.pay(5, message="hello")).response)
+        assert (first["state"], first["missing"], first["is_delivered"]) == ("partially_paid", 600, False)
+        assert (second["state"], second["missing"], second["is_delivered"]) == ("paid", 0, True)
+        assert (await payer.resend(2)).duplicate
+        [channel] = payer.channels()
+        await channel.pay(5, message={"request": second["pay_at"][-22:]})
         async with httpx.AsyncClient(base_url=url) as http:
-            assert (await http.get("/orders/1")).json()["over"] == 5
+            after = (await http.get("/orders/1")).json()
+            assert (after["state"], after["surplus"]) == ("overpaid", 5)
             assert (await http.post("/orders", json={"item": "boat"})).status_code == 404
+            assert (await http.get("/orders/2")).status_code == 404
