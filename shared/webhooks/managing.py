@@ -171,7 +171,7 @@ async def delivery_of(conn: Connection, webhook_id: int, message_id: str) -> Del
     raise UnknownDeliveryError("no such delivery to this webhook is on record")
 
 
-async def send_again(conn: Connection, webhook_id: int, message_id: str) -> None:
+async def send_again(conn: Connection, webhook_id: int, message_id: str) -> Webhook:
     """Send one event again, in a transaction, whatever became of it.
 
     Raises UnknownWebhookError, UnknownDeliveryError.
@@ -179,6 +179,7 @@ async def send_again(conn: Connection, webhook_id: int, message_id: str) -> None
     await _lock(conn, webhook_id)
     delivery = await delivery_of(conn, webhook_id, message_id)
     await webhook_deliveries.again(conn, webhook_id, delivery.event_id)
+    return await _found(conn, webhook_id)
 
 
 async def send_since(conn: Connection, webhook_id: int, *, after: str | None, since: datetime | None) -> Webhook:

@@ -25,6 +25,7 @@ from sluice.cli import (
     serve,
     up,
     wallet,
+    webhooks,
 )
 from sluice.cli.common import Commands
 
@@ -47,6 +48,7 @@ for group in (devnet, wallet, keys, channels, payments, requests, commands, devi
 pay.register(app)
 doctor.register(app)
 audit.register(app)
+webhooks.register(app)
 completion.register(app)
 
 

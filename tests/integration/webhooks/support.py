@@ -225,8 +225,8 @@ def hours(count: float) -> float:
     return timedelta(hours=count).total_seconds()
 
 
-async def until(check: Callable[[], object]) -> None:
+async def until(check: Callable[[], object], *, bound_s: float = BOUND_S) -> None:
     """Wait for a bounded time until something is true."""
-    async with asyncio.timeout(BOUND_S):
+    async with asyncio.timeout(bound_s):
         while not check():  # noqa: ASYNC110 - what is waited for rings no bell
             await asyncio.sleep(0.01)

@@ -1,0 +1,1 @@
+"""A server that is sent what happens, and books it once."""

@@ -1,0 +1,182 @@
+"""Whatever happens to senders and servers, a webhook sees each event at least once, and each channel in its order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.store import webhook_claims
+from shared.store.database import Database, Role
+from shared.store.errors import LeaseLostError
+from shared.store.webhook_deliveries import Attempt
+from shared.store.webhooks import WebhookState
+from shared.webhooks.addresses import AddressGuard
+from shared.webhooks.attempts import fault_of, judge
+from shared.webhooks.calling import Caller
+from tests.integration.webhooks.support import CHANNELS, LOOPBACK, Office, guard_of
+from tests.receiving_support import database_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from shared.store.webhook_claims import Claim
+    from worker.guard import Guard
+
+LANES = [*CHANNELS[:2], None]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["happen", "plan", "claim", "send", "send", "succeed", "succeed", "fail", "later", "crash", "pause"]
+        ),
+        st.integers(0, 7),
+    ),
+    max_size=40,
+)
+
+
+@dataclass
+class Play:
+    """Senders that hold claims, of which some are frozen or dead, and a server that sees what they send."""
+
+    office: Office
+    webhook_id: int
+    guard: Guard
+    count: int = 0
+    held: list[tuple[Guard, Claim]] = field(default_factory=list)
+    """Claims that were not used yet, also those that have ended."""
+    sent: list[tuple[Guard, Claim]] = field(default_factory=list)
+    """What was sent and not settled."""
+    seen: dict[str | None, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """By channel the events that the server has seen, in its order."""
+    now: datetime = datetime(2027, 1, 1, tzinfo=UTC)
+
+    async def happen(self, number: int) -> None:
+        lane = LANES[number % len(LANES)]
+        self.count += 1
+        await self.office.happen(self.count, channel=lane)
+
+    async def plan(self, _: int) -> None:
+        self.office.now_s = self.now.timestamp()
+        await self.office.planning.round()
+
+    async def claim(self, number: int) -> None:
+        until = self.now + timedelta(seconds=60)
+        async with self.guard.transaction() as conn:
+            if await webhook_claims.due(conn, self.now):
+                claims = await webhook_claims.claim(
+                    conn,
+                    self.webhook_id,
+                    now=self.now,
+                    until=until,
+                    term=self.guard.lease.term,
+                    limit=1 + number % 3,
+                )
+                self.held += [(self.guard, claim) for claim in claims]
+
+    async def send(self, number: int) -> None:
+        if self.held:
+            guard, claim = self.held.pop(number % len(self.held))
+            self.sent.append((guard, claim))
+            self.seen[claim.delivery.aa_address].append(claim.delivery.event_id)
+
+    async def succeed(self, number: int) -> None:
+        await self.settle(number, 200)
+
+    async def fail(self, number: int) -> None:
+        await self.settle(number, 500)
+
+    async def settle(self, number: int, status: int) -> None:
+        if not self.sent:
+            return
+        guard, claim = self.sent.pop(number % len(self.sent))
+        attempt = Attempt(self.now, 1, status, fault_of(status))
+        try:
+            async with guard.transaction() as conn:
+                standing = await webhook_claims.lock_to_settle(conn, claim)
+                if standing is None:
+                    return
+                settlement = judge(
+                    attempt,
+                    tries=claim.delivery.tries,
+                    standing=standing,
+                    now=self.now,
+                    retry_after_s=None,
+                    jitter=0.5,
+                    disable_after_s=1e9,
+                )
+                await webhook_claims.settle(conn, claim, settlement, attempt=attempt, now=self.now)
+        except LeaseLostError:
+            assert guard is not self.guard
+
+    async def later(self, number: int) -> None:
+        self.now += timedelta(seconds=4**number)
+
+    async def crash(self, _: int) -> None:
+        """Another worker takes over; the old one may be frozen, and wake up later."""
+        self.guard = self.office.guard = await guard_of(self.office.database, f"worker-{self.guard.lease.term}")
+        self.office.planning._guard = self.guard
+        async with self.guard.transaction() as conn:
+            await webhook_claims.unclaim(conn, self.guard.lease.term, self.now)
+
+    async def pause(self, number: int) -> None:
+        state = WebhookState.PAUSED if number % 2 else WebhookState.ACTIVE
+        await self.office.set_state(self.webhook_id, state)
+
+    async def finish(self) -> None:
+        """From now on everything works."""
+        await self.pause(0)
+        for _ in range(4 * self.count + 20):
+            await self.plan(0)
+            self.now += timedelta(hours=9)
+            self.held.clear()
+            await self.claim(2)
+            if not self.held:
+                return
+            while self.held:
+                await self.send(0)
+                self.sent = self.sent[-1:]
+                await self.succeed(0)
+        raise AssertionError("it does not end")
+
+
+async def play(url: str, steps: list[tuple[str, int]]) -> None:
+    with psycopg.connect(url, autocommit=True) as owner:
+        owner.execute("DELETE FROM webhooks; DELETE FROM events")
+    database = await Database.connect(url, role=Role.WORKER, max_connections=2)
+    try:
+        guard = await guard_of(database)
+        async with Caller(AddressGuard(LOOPBACK)) as caller:
+            office = Office(database, caller, guard)
+            webhook_id, _ = await office.add("https://shop.example/")
+            run = Play(office, webhook_id, guard)
+            for name, number in steps:
+                await getattr(run, name)(number)
+            await run.finish()
+        with psycopg.connect(url) as owner:
+            happened = owner.execute("SELECT aa_address, id FROM events ORDER BY id").fetchall()
+    finally:
+        await database.close()
+    for lane in LANES:
+        first_seen = list(dict.fromkeys(run.seen[lane]))
+        assert first_seen == [number for of, number in happened if of == lane]
+
+
+@pytest.fixture(scope="module")
+def common_url(postgres_url: str, _template: str) -> Iterator[str]:
+    with database_of(postgres_url, _template, "webhook_order") as url:
+        yield url
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_each_event_is_seen_and_each_channel_in_its_order(common_url: str, steps: list[tuple[str, int]]) -> None:
+    """Events that were given up after all attempts cannot occur: there are too few steps for that."""
+    asyncio.run(play(common_url, steps))
