@@ -8,8 +8,9 @@ import worker.depositing
 from shared.channels.exposure import ExposureRules
 from shared.channels.model import ExposureLimits, Status
 from shared.obyte.composing import Output
-from shared.store import deposits
+from shared.store import deposits, events
 from shared.store.deposits import DepositState
+from shared.store.events import EventKind
 from tests.integration.worker.support import eventually, hide_unit
 
 if TYPE_CHECKING:
@@ -127,6 +128,10 @@ async def test_b07_a_deposit_that_comes_after_a_closing_is_sent_back_and_settled
         await world.devnet.stabilise()
         await until_states(world, peer, (70_000, DepositState.REFUSED))
         world.devnet.resume()
+    async with world.database.connection() as conn:
+        told = await events.page(conn, after=0, until=2**62)
+    refused = [event for event in told if event.kind == EventKind.REFUSED_DEPOSIT]
+    assert [event.data["trigger_unit"] for event in refused] == [command.result["unit"]]
 
 
 async def test_b07_a_deposit_that_the_hub_refuses_is_made_again_and_counted_once(world: World) -> None:
