@@ -116,25 +116,32 @@ def create_app(
         docs_url=None,  # see front.doors.docs
         redoc_url=None,
     )
+    _install_doors(app)
+    if local_rpc_port is not None:
+        app.add_middleware(LocalDoor, port=local_rpc_port, secret=read_or_make(settings.home))
+    return app
+
+
+def _install_doors(app: FastAPI) -> None:
+    """Add every door, and what describes them."""
     problems.install(app)
     app.add_route(peer.PATH, peer.post, methods=["POST"], include_in_schema=False)
     app.add_route(rpc.PATH, rpc.post, methods=["POST"], include_in_schema=False)
     app.router.routes.append(WebSocketRoute(rpc.PATH, rpc.talk))
     app.include_router(terms.router)
-    doors = (channels, orders, commands, packages, payments, kept_answers, events, requests)
+    doors = (
+        *(channels, orders, commands, packages, payments, kept_answers),
+        *(events, requests, webhooks, webhook_deliveries),
+    )
     described = [door.router for door in doors]
-    described += [webhooks.router, webhook_deliveries.router]
     for router in described:
         app.include_router(router)
     pages.install(app)
     app.include_router(health.router)
     docs.install(app)
-    answering.install(app, *described, pages.router)
+    answering.install(app, *described)
     _describe(app, peer.PATH, peer.DESCRIPTION)
     _describe(app, rpc.PATH, rpc.DESCRIPTION)
-    if local_rpc_port is not None:
-        app.add_middleware(LocalDoor, port=local_rpc_port, secret=read_or_make(settings.home))
-    return app
 
 
 def _describe(app: FastAPI, path: str, description: dict[str, Any]) -> None:

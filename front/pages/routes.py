@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from front.answering import Responses, answer, problems
+from front.answering import Responses, answer
 from front.examples import REQUEST_TERMS
 from front.pages import words
 from front.pages.live import NoPlaceError, Watch
@@ -53,12 +53,13 @@ _HEADERS = {
 _templates = Environment(
     loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
-_UNKNOWN = ("unknown_payment_request", "there is no payment request with this id", "There is no such thing")
 _TERMS: Responses = {
     200: {
         "description": "The terms. `accepts` lists the ways to pay what is due; it is empty when nothing is",
         "content": {"application/json": {"schema": {"type": "object"}, "example": REQUEST_TERMS}},
-    }
+    },
+    404: {"description": "There is no such request"},
+    503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
 }
 
 
@@ -71,7 +72,7 @@ def install(app: FastAPI) -> None:
 @router.get(
     "/{request_id}.json",
     summary="How a payment request can be paid, for software",
-    responses=_TERMS | problems(503, status_404=_UNKNOWN),
+    responses=_TERMS,
     response_class=Response,
 )
 async def terms(request: Request, request_id: str) -> Response:
@@ -185,7 +186,7 @@ async def _known(request: Request, request_id: str) -> PaymentRequest:
             async with request.app.state.database.connection() as conn:
                 found = await payment_requests.get(conn, request_id)
     if found is None:
-        raise Problem(404, _UNKNOWN[0], _UNKNOWN[1])
+        raise Problem(404, "unknown_payment_request", "there is no payment request with this id")
     return found
 
 

@@ -175,7 +175,8 @@ def documented(heading: str, until: str) -> set[str]:
 
 def test_every_code_of_a_problem_is_in_the_table(document: dict[str, Any]) -> None:
     doors = [
-        f"front/doors/{name}.py" for name in ("channels", "commands", "kept_answers", "orders", "packages", "payments")
+        f"front/doors/{name}.py"
+        for name in ("channels", "commands", "kept_answers", "orders", "packages", "payments", "requests")
     ]
     rooms = [f"shared/receiving/{name}.py" for name in ("verification", "channel_parameters", "opening", "acceptance")]
     raised = codes_in("front/*.py", *doors, *rooms, "shared/strict_json.py", "shared/receiving/prices.py")
