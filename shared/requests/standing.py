@@ -4,7 +4,7 @@
       └────────────┴──> expired ──> late                 too little by the expiry; then something came after it
       └────────────┴──> cancelled                        by its owner, before it was paid
 
-Money is never refused because of a request: what comes is the payee's, and is shown as what it is (decision 0024).
+Money is never refused because of a request: what comes is the payee's, and is shown as what it is (decision 0026).
 """
 
 from __future__ import annotations

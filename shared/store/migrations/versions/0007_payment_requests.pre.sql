@@ -6,7 +6,7 @@
 -- all payments together (paid, overpaid, expired) is told afterwards, by the worker, under the request's lock.
 
 CREATE TABLE payment_requests (
-  -- Random, 132 bits: whoever knows it may see the page.
+  -- Random, 128 bits: whoever knows it may see the page.
   id              text PRIMARY KEY CHECK (id ~ '^[A-Za-z0-9_-]{22}$'),
   -- For lists, the newest first.
   number          bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
