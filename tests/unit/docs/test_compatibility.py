@@ -72,6 +72,13 @@ def names_in(path: str) -> frozenset[str]:
 
 
 @functools.cache
+def cases() -> frozenset[str]:
+    """Names of the recorded conversations that tests are run with, and none."""
+    recorded = json.loads((ROOT / "tests/vectors/rpc/rpcify.json").read_text())
+    return frozenset({"", *(vector["name"] for vector in recorded["http"])})
+
+
+@functools.cache
 def routes() -> frozenset[str]:
     paths: dict[str, dict[str, Any]] = create_app(Settings(database_url="postgresql://none")).openapi()["paths"]
     return frozenset(f"{method.upper()} {path}" for path, methods in paths.items() for method in methods)
@@ -116,7 +123,8 @@ def test_every_row_names_tests_that_exist_or_says_that_there_is_nothing() -> Non
     for row in rows():
         for test in row.tests:
             path, _, name = test.partition("::")
-            if name.partition("[")[0] not in names_in(path):
+            name, _, case = name.removesuffix("]").partition("[")
+            if name not in names_in(path) or case not in cases():
                 faults.append(f"{row.name}: there is no {test}")
     assert faults == []
 
