@@ -17,11 +17,12 @@ from front.app import create_app
 from shared.channels.acceptance import Rule
 from shared.channels.errors import ChannelError
 from shared.settings import Settings
-from shared.store import channels
+from shared.store import channels, payment_requests
 from shared.store.api_keys import Scope
 from shared.store.channel_rows import NewChannel
+from shared.store.payment_requests import NewRequest
 from tests.integration.front.rest_support import make_key, serving
-from tests.receiving_support import OWN
+from tests.receiving_support import OWN, administrator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tests.receiving_support import Worker
 
 BOUND_S = 220
+PATHS = "^/(pay|v1/(channels|commands|packages|payments|payment-requests|terms|webhooks))"
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
@@ -95,6 +97,9 @@ async def test_no_request_gets_an_answer_that_is_not_described(
     )
     async with worker.database.transaction() as conn:
         await channels.insert(conn, new)
+        request = await payment_requests.insert(conn, NewRequest(examples.REQUEST["amount"]))
+    async with administrator(settings.database_dsn) as conn:
+        await conn.execute("UPDATE payment_requests SET id = $1 WHERE id = $2", examples.REQUEST["id"], request.id)
     config = tmp_path / "schemathesis.toml"
     config.touch()
     async with serving(settings) as url:
@@ -117,7 +122,7 @@ async def run_schemathesis(description: str, token: str, config: Path, seed: int
         *("--checks", ",".join(CHECKS), "--phases", "examples,coverage,fuzzing"),
         *("--max-examples", "3", "--seed", str(seed), "--workers", "1", "--generation-database", "none"),
         *("--request-retries", "3"),  # a server may close a connection that it has answered early
-        *("--include-path-regex", "^/v1/(channels|commands|packages|payments|terms|webhooks)", "--no-color"),
+        *("--include-path-regex", PATHS, "--no-color"),
         cwd=config.parent,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
