@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from tests.integration.sdk.conftest import Market
 
 DEPOSIT = 200_000
+PAGE = Path(__file__).parents[3] / "docs" / "payment_requests.md"
 
 
 async def asked(market: Market, **what: Any) -> str:
@@ -115,6 +118,17 @@ async def test_terms_that_surprise_are_not_paid(tmp_path: Any, change: dict[str,
         with pytest.raises(RequestError) as error:
             await payer.pay_request(f"https://pay.example/pay/{'A' * 22}", deposit=DEPOSIT)
     assert error.value.code == code
+
+
+async def test_the_snippet_of_the_page_about_requests_runs(market: Market, capsys: pytest.CaptureFixture[str]) -> None:
+    [snippet] = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(snippet, str(PAGE), "exec"), names)  # noqa: S102 - our own page
+    url = await asked(market, memo="A cup")
+    async with market.payer() as payer:
+        await names["settle"](payer, url)
+        assert (await payer.request(url)).state == "paid"
+    assert capsys.readouterr().out.startswith("A cup 1200\n")
 
 
 def test_addresses_of_requests() -> None:
