@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,58 +13,118 @@ from sluice.cli.common import AsJson, CommandError, group, open_database, print_
 if TYPE_CHECKING:
     from shared.store.api_keys import ApiKey
 
+_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+_LONGEST_S = 100 * 366 * 86_400
+
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     commands = group("keys", "API keys. A key is shown once and stored as a hash.")
-    commands.command(epilog="Example: sluice keys create --scope receive --name shop")(create)
+    commands.command(epilog="Example: sluice keys create --scope receive --name shop --expires 90d")(create)
     commands.command("list", epilog="Example: sluice keys list --json")(list_keys)
+    commands.command(epilog="Example: sluice keys rotate 3 --keep 2d")(rotate)
     commands.command(epilog="Example: sluice keys revoke 3")(revoke)
     app.add_typer(commands)
+
+
+def _seconds(text: str) -> float:
+    """Read a time as `90d`, `12h`, `30m`; a number alone is in seconds."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", text.strip())
+    seconds = int(found[1]) * _UNITS_S[found[2] or "s"] if found else 0
+    if not 0 < seconds <= _LONGEST_S:
+        raise typer.BadParameter("should be a time as 90d, 12h or 30m")
+    return float(seconds)
+
+
+KeyId = Annotated[int, typer.Argument(metavar="ID", help="The number in `sluice keys list`.")]
+Expires = Annotated[
+    float | None,
+    typer.Option(
+        "--expires", metavar="TIME", parser=_seconds, help="How long it works: 90d, 12h. Without it, for ever."
+    ),
+]
 
 
 def create(
     scope: Annotated[list[Scope], typer.Option(help="What the holder may do; may be given several times.")],
     name: Annotated[str, typer.Option(help="Who holds it, for the list.")] = "unnamed",
+    expires: Expires = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It cannot be shown again."""
-    token, key = run(_create(name, scope))
-    if as_json:
-        print_json({"key": token, **_fields(key)})
-    else:
-        typer.echo(token)
-        typer.echo(f"key {key.id} with scope {', '.join(sorted(key.scopes))}; it is not shown again", err=True)
+    token, key = run(_create(name, scope, expires))
+    _show_new(token, key, as_json=as_json)
 
 
 def list_keys(as_json: AsJson = False) -> None:
-    """List all keys, revoked ones too."""
+    """List all keys, revoked and expired ones too."""
     found = run(_every())
     if as_json:
         print_json([_fields(key) for key in found])
         return
     print_table(
-        ["id", "name", "scopes", "created", "last used", "revoked"],
+        ["id", "name", "scopes", "state", "created", "expires", "last used", "from"],
         [
-            (str(key.id), key.name, ", ".join(sorted(key.scopes)), key.created_at, key.last_used_at, key.revoked_at)
+            (
+                *(str(key.id), key.name, ", ".join(sorted(key.scopes)), key.state.value),
+                *(key.created_at, key.expires_at, key.last_used_at, key.last_used_from),
+            )
             for key in found
         ],
         empty="There are no API keys.",
     )
 
 
-def revoke(key_id: Annotated[int, typer.Argument(metavar="ID", help="The number in `sluice keys list`.")]) -> None:
-    """End a key's life, for good. Fronts that have just seen it refuse it within ten seconds."""
+def rotate(
+    key_id: KeyId,
+    keep: Annotated[
+        float, typer.Option(metavar="TIME", parser=_seconds, help="How long the old one goes on to work.")
+    ] = "1d",  # type: ignore[assignment]  # read as what a person types
+    expires: Expires = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key in the place of another one and print it: same name, same scopes. The old one ends soon.
+
+    What was ordered with the old one under an Idempotency-Key, and packages signed for it, are shown to the old one
+    only: finish those before it ends.
+    """
+    rotated = run(_rotate(key_id, keep, expires))
+    if rotated is None:
+        raise CommandError(f"there is no key {key_id}, or it was revoked or has expired already")
+    token, new, old = rotated
+    _show_new(token, new, as_json=as_json)
+    if not as_json:
+        typer.echo(f"key {old.id} goes on to work until {old.expires_at:%Y-%m-%d %H:%M} UTC", err=True)
+
+
+def revoke(key_id: KeyId) -> None:
+    """End a key's life, for good and at once: on all fronts, streams and sockets too."""
     if not run(_revoke(key_id)):
         raise CommandError(f"there is no key {key_id}, or it was revoked already")
     typer.echo(f"key {key_id} is revoked")
 
 
-async def _create(name: str, scopes: list[Scope]) -> tuple[str, ApiKey]:
+def _show_new(token: str, key: ApiKey, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"key": token, **_fields(key)})
+        return
+    typer.echo(token)
+    until = "" if key.expires_at is None else f", works until {key.expires_at:%Y-%m-%d %H:%M} UTC"
+    typer.echo(f"key {key.id} with scope {', '.join(sorted(key.scopes))}{until}; it is not shown again", err=True)
+
+
+async def _create(name: str, scopes: list[Scope], expires_in_s: float | None) -> tuple[str, ApiKey]:
     from shared.store import api_keys
 
     async with open_database(read_settings()) as database, database.transaction() as conn:
-        return await api_keys.create(conn, name, scopes)
+        return await api_keys.create(conn, name, scopes, expires_in_s=expires_in_s)
+
+
+async def _rotate(key_id: int, keep_s: float, expires_in_s: float | None) -> tuple[str, ApiKey, ApiKey] | None:
+    from shared.store import api_keys
+
+    async with open_database(read_settings()) as database, database.transaction() as conn:
+        return await api_keys.rotate(conn, key_id, old_ends_in_s=keep_s, expires_in_s=expires_in_s)
 
 
 async def _every() -> list[ApiKey]:
@@ -85,7 +146,11 @@ def _fields(key: ApiKey) -> dict[str, object]:
         "id": key.id,
         "name": key.name,
         "scopes": sorted(key.scopes),
+        "state": key.state.value,
         "created_at": key.created_at,
+        "expires_at": key.expires_at,
         "last_used_at": key.last_used_at,
+        "last_used_from": key.last_used_from,
         "revoked_at": key.revoked_at,
+        "replaces": key.replaces,
     }

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import logging
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -62,6 +63,29 @@ def test_a_key_is_shown_once_listed_without_it_and_revoked() -> None:
 
 
 @pytest.mark.usefixtures("_database")
+def test_a_key_expires_and_is_replaced() -> None:
+    made = json.loads(
+        sluice("keys", "create", "--scope", "read", "--name", "shop", "--expires", "90d", "--json").stdout
+    )
+    left = datetime.fromisoformat(made["expires_at"]) - datetime.fromisoformat(made["created_at"])
+    assert left == timedelta(days=90)
+    rotated = sluice("keys", "rotate", str(made["id"]), "--keep", "2h")
+    assert len(rotated.stdout.split()) == 1
+    assert "goes on to work until" in rotated.stderr
+    old, new = json.loads(sluice("keys", "list", "--json").stdout)
+    assert (new["name"], new["scopes"], new["replaces"], new["state"]) == ("shop", ["read"], old["id"], "active")
+    assert datetime.fromisoformat(old["expires_at"]) - datetime.fromisoformat(new["created_at"]) == timedelta(hours=2)
+    assert sluice("keys", "revoke", str(old["id"])).exit_code == 0
+    assert sluice("keys", "rotate", str(old["id"])).exit_code == 1
+    assert "revoked" in sluice("keys", "list").stdout
+
+
+@pytest.mark.parametrize("time", ["", "0d", "3x", "-1d", "1.5h", "99999999w"])
+def test_how_long_a_key_works_is_a_time(time: str) -> None:
+    assert sluice("keys", "create", "--scope", "read", "--expires", time).exit_code == 2
+
+
+@pytest.mark.usefixtures("_database")
 def test_the_key_alone_goes_to_stdout_for_scripts() -> None:
     result = sluice("keys", "create", "--scope", "receive")
 
@@ -71,7 +95,7 @@ def test_the_key_alone_goes_to_stdout_for_scripts() -> None:
 
 @pytest.mark.usefixtures("_database")
 def test_empty_lists_say_so() -> None:
-    assert sluice("channels", "list").stdout == "There are no channels.\n"
+    assert sluice("channels", "list").stdout.startswith("There are no channels.")
     assert sluice("payments", "list").stdout == "There are no payments.\n"
 
 

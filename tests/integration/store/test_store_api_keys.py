@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.store import api_keys
-from shared.store.api_keys import Scope
+from shared.store import api_keys, key_news
+from shared.store.api_keys import KeyState, Scope
 from shared.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -93,3 +94,79 @@ async def test_a_key_has_known_scopes_and_at_least_one(worker: Database, scopes:
     with pytest.raises(StoreError, match="api_keys_scopes_check"):
         async with worker.transaction() as conn:
             await conn.execute("INSERT INTO api_keys (name, scopes, key_hash) VALUES ('x', $1, sha256('x'))", scopes)
+
+
+async def test_a_key_expires_by_the_clock_of_the_database(front: Database, worker: Database, owner: Connection) -> None:
+    async with worker.transaction() as conn:
+        token, key = await api_keys.create(conn, "shop", [Scope.READ], expires_in_s=3_600)
+    assert key.expires_in_s == pytest.approx(3_600, abs=60)
+    assert (await find(front, token) or key).state is KeyState.ACTIVE
+    await owner.execute("UPDATE api_keys SET expires_at = now()")
+    found = await find(front, token)
+    assert found is not None
+    assert found.state is KeyState.EXPIRED
+
+
+async def test_a_key_in_the_place_of_another_has_its_name_and_scopes(front: Database, worker: Database) -> None:
+    token, key = await create(worker, Scope.READ, Scope.SPEND)
+    async with worker.transaction() as conn:
+        rotated = await api_keys.rotate(conn, key.id, old_ends_in_s=60, expires_in_s=600)
+    assert rotated is not None
+    new_token, new, old = rotated
+    assert (new.name, new.scopes, new.replaces) == (key.name, key.scopes, key.id)
+    assert await find(front, new_token) == new
+    assert old.expires_in_s == pytest.approx(60, abs=10)
+    assert (await find(front, token) or key).state is KeyState.ACTIVE
+
+
+async def test_rotating_never_makes_a_key_last_longer(worker: Database) -> None:
+    async with worker.transaction() as conn:
+        _, key = await api_keys.create(conn, "shop", [Scope.READ], expires_in_s=60)
+        rotated = await api_keys.rotate(conn, key.id, old_ends_in_s=3_600)
+    assert rotated is not None
+    assert rotated[2].expires_at == key.expires_at
+
+
+async def test_what_has_ended_is_not_rotated(worker: Database) -> None:
+    _, key = await create(worker, Scope.READ)
+    async with worker.transaction() as conn:
+        await api_keys.revoke(conn, key.id)
+        assert await api_keys.rotate(conn, key.id, old_ends_in_s=60) is None
+        assert await api_keys.rotate(conn, 999, old_ends_in_s=60) is None
+
+
+async def test_who_revokes_waits_for_what_was_allowed_and_lets_nothing_in_after(
+    front: Database, worker: Database
+) -> None:
+    _, key = await create(worker, Scope.SPEND)
+
+    async def revoke() -> None:
+        async with worker.transaction() as conn:
+            assert await api_keys.revoke(conn, key.id)
+
+    async with front.transaction() as conn:
+        assert await api_keys.hold(conn, key.id)
+        revoking = asyncio.create_task(revoke())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(revoking), 0.2)
+    await revoking
+    async with front.transaction() as conn:
+        assert not await api_keys.hold(conn, key.id)
+
+
+async def test_every_change_of_a_key_is_heard_and_its_use_is_not(
+    front: Database, worker: Database, owner: Connection
+) -> None:
+    heard: asyncio.Queue[object] = asyncio.Queue()
+    await owner.add_listener(key_news.CHANNEL, lambda *told: heard.put_nowait(told[-1]))
+    _, first = await create(worker, Scope.READ)
+    _, second = await create(worker, Scope.READ)
+    async with front.connection() as conn:
+        await api_keys.touch(conn, first.id, "192.0.2.1")
+    async with worker.transaction() as conn:
+        await api_keys.rotate(conn, first.id, old_ends_in_s=60)
+    async with worker.transaction() as conn:
+        await api_keys.revoke(conn, second.id)
+    async with asyncio.timeout(5):
+        assert [await heard.get() for _ in range(2)] == [str(first.id), str(second.id)]
+    assert heard.empty()

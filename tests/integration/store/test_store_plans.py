@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,6 +127,20 @@ async def test_a_page_of_events_is_read_along_the_numbers(filled: Connection) ->
     plan = list(nodes(json.loads(await filled.fetchval("EXPLAIN (FORMAT JSON) EXECUTE page (1, 2, 3)"))[0]["Plan"]))
     assert scans(plan, "payments") == {("Index Scan", "payments_by_id")}
     assert scans(plan, "events") == {("Index Scan", "events_pkey")}
+
+
+@pytest.mark.parametrize("statement", ["_TOTALS", "_EXPORT", "_PAGE", "_PAGE_BACK"])
+async def test_a_day_among_years_is_found_by_its_time(filled: Connection, statement: str) -> None:
+    await filled.execute("""
+        UPDATE payments SET accepted_at = '2020-01-01'::timestamptz + amount_spent * interval '1 hour';
+        CLUSTER payments USING payments_by_id; ANALYZE payments;
+    """)
+    day = datetime(2021, 6, 1, tzinfo=UTC)
+    which = payments.Filter(since=day, until=day + timedelta(days=1))
+    first = {"_PAGE": (0, 2**63 - 1, 50), "_PAGE_BACK": (2**63 - 1, 50)}.get(statement, ())
+    sql, arguments = payments._with(getattr(payments, statement), which, *first)
+    plan = list(nodes(json.loads(await filled.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments))[0]["Plan"]))
+    assert "payments_by_time" in {node.get("Index Name") for node in plan}
 
 
 async def updates(conn: Connection) -> tuple[int, int]:

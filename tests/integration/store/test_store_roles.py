@@ -61,6 +61,7 @@ FORBIDDEN_TO_FRONTS = [
     "UPDATE channels SET period_closed_by_me = 0",
     "UPDATE channels SET has_peer_units = true",
     "UPDATE channels SET is_watched = true",
+    "UPDATE channels SET expired_at = now()",
     "UPDATE channels SET peer_url = 'http://elsewhere'",
     "INSERT INTO channels (aa_address, deposited_by_peer) VALUES ('x', 1)",
     "INSERT INTO channels (aa_address, status) VALUES ('x', 'open')",
