@@ -72,13 +72,16 @@ _CLAIM = """
     RETURNING l.lane, l.claim
 """
 
+# The order names the whole of one index, so that no other one is walked past other lanes, whatever the statistics say.
 _HEADS = f"""
     SELECT {COLUMNS}, wanted.claim
       FROM unnest($2::text[], $3::bigint[]) AS wanted (lane, claim)
      CROSS JOIN LATERAL (
        SELECT * FROM webhook_deliveries
-        WHERE webhook_id = $1 AND lane = wanted.lane AND state = 'pending' ORDER BY event_id LIMIT 1
+        WHERE state = 'pending' AND (webhook_id, lane, event_id) > ($1, wanted.lane, 0)
+        ORDER BY webhook_id, lane, event_id LIMIT 1
      ) AS d
+     WHERE d.webhook_id = $1 AND d.lane = wanted.lane
 """
 
 _UNCLAIM = """
