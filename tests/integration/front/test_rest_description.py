@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tests.receiving_support import Worker
 
 BOUND_S = 220
-PATHS = "^/(pay|v1/(channels|commands|packages|payments|payment-requests|terms|webhooks))"
+PATHS = "^/(pay|rpc|v1/(channels|commands|packages|payments|payment-requests|terms|webhooks))"
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",
