@@ -66,6 +66,7 @@ class Prover:
         self._time_s = 0.0
         self._kept_time_s = 0.0
         self._compare_due_s = 0.0
+        self._differing: set[str] = set()
         if self._by_hand and not (
             all(map(is_valid_address, self._by_hand))
             and len(self._by_hand) == len(set(self._by_hand)) == network.order_provider_count
@@ -167,7 +168,8 @@ class Prover:
 
     def _compare(self, named: Iterable[str], source: str) -> None:
         found = compare_order_providers(self._pinned, named)
-        if found.matters:
+        if found.matters and source not in self._differing:
+            self._differing.add(source)
             logger.warning(
                 "payer_order_providers_differ",
                 source=source,
