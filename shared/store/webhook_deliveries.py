@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     import asyncpg
@@ -159,8 +159,12 @@ _FORGET = """
 """
 
 _LAST_KEPT = """
-    SELECT event_id FROM webhook_deliveries WHERE webhook_id = $1 AND state <> 'pending'
-     ORDER BY event_id DESC OFFSET $2 LIMIT 1
+    SELECT w.id AS webhook_id, last.event_id
+      FROM webhooks w
+     CROSS JOIN LATERAL (
+       SELECT event_id FROM webhook_deliveries WHERE webhook_id = w.id AND state <> 'pending'
+        ORDER BY event_id DESC OFFSET $1 LIMIT 1
+     ) AS last
 """
 
 _FORGET_BELOW = """
@@ -186,16 +190,14 @@ async def again(conn: Connection, webhook_id: int, event_id: int) -> bool:
     return True
 
 
-async def forget(conn: Connection, webhook_ids: Collection[int], *, before: datetime, limit: int = 1_000) -> int:
+async def forget(conn: Connection, *, before: datetime, limit: int = 1_000) -> int:
     """Delete deliveries that have ended before a time or are more than are kept; return how many, at most `limit` each.
 
     Worker only.
     """
     gone = _count(await conn.execute(_FORGET, before, limit))
-    for webhook_id in webhook_ids:
-        last = await conn.fetchval(_LAST_KEPT, webhook_id, MAX_KEPT)
-        if last is not None:
-            gone += _count(await conn.execute(_FORGET_BELOW, webhook_id, last, limit))
+    for row in await conn.fetch(_LAST_KEPT, MAX_KEPT):
+        gone += _count(await conn.execute(_FORGET_BELOW, row["webhook_id"], row["event_id"], limit))
     await conn.execute(_FORGET_SECRETS)
     return gone
 

@@ -25,11 +25,12 @@ MAX_PENDING = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What one step has done: how many events it looked at, how many are to be sent, where the webhook stands now."""
+    """What one step has done: how many deliveries it has made, and where the webhook stands now."""
 
-    seen: int
     added: int
     position: int
+    is_last: bool = False
+    """There was nothing more to look at."""
     is_full: bool = False
     """There is no room for more, or the webhook is not active."""
     has_skipped: bool = False
@@ -91,7 +92,9 @@ async def plan(conn: Connection, webhook_id: int, *, until: int, now: datetime) 
     """
     found = await conn.fetchrow(_LOCK_TO_PLAN, webhook_id)
     if found is None or found["pending"] >= MAX_PENDING:
-        return Planned(0, 0, -1, is_full=True)
+        return Planned(0, -1, is_full=True)
     limit = min(MAX_PAGE, MAX_PENDING - found["pending"])
     row = await conn.fetchrow(_PLAN, webhook_id, found["position"], until, limit, found["types"], now)
-    return Planned(0, 0, found["position"]) if row is None else Planned(**row)
+    if row is None:
+        return Planned(0, found["position"], is_last=True)
+    return Planned(row["added"], row["position"], is_last=row["seen"] < limit, has_skipped=row["has_skipped"])

@@ -48,11 +48,10 @@ class Planning:
                 logger.warning("webhook_events_forgotten", webhook_id=webhook_id, after=planned.position)
             added += planned.added
             if planned.is_full:
-                break
-            if not planned.seen:
+                return added
+            if planned.is_last:
                 self._read_until[webhook_id] = (planned.position, decided)
-                break
-        return added
+                return added
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -29,8 +29,10 @@ class WebhookPace:
     """However much happens, events are looked for this rarely."""
     retry_s: float = 1.0
     """After the database was away."""
-    house_s: float = 30.0
-    """Between two looks for what can be forgotten, and at the lag."""
+    lag_s: float = 15.0
+    """Between two looks at how far webhooks are behind."""
+    forget_s: float = 600.0
+    """Between two looks for what can be forgotten."""
     claim_s: float = 60.0
     """A sender that has not told the outcome by then is believed dead. Longer than a call may take."""
     parallel: int = 8

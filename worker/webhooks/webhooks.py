@@ -83,7 +83,8 @@ class Webhooks:
                 tasks.create_task(sending.run(), name="webhooks-sending")
                 tasks.create_task(self._plan(sending), name="webhooks-planning")
                 tasks.create_task(self._listen(), name="webhooks-bell")
-                tasks.create_task(self._keep_house(), name="webhooks-housekeeping")
+                tasks.create_task(self._tell_lag(), name="webhooks-lag")
+                tasks.create_task(self._forget(), name="webhooks-forgetting")
 
     async def _plan(self, sending: Sending) -> None:
         planning = Planning(self._guard, clock=self._clock)
@@ -98,26 +99,35 @@ class Webhooks:
             async for _ in subscription:
                 self._bell.ring()
 
-    async def _keep_house(self) -> None:
-        """Tell the lag, and forget deliveries that have ended."""
+    async def _tell_lag(self) -> None:
         while True:
-            await keep_house(self._guard, self._terms, datetime.fromtimestamp(self._clock(), UTC))
-            await asyncio.sleep(self._terms.pace.house_s)
+            await tell_lag(self._guard, self._now())
+            await asyncio.sleep(self._terms.pace.lag_s)
+
+    async def _forget(self) -> None:
+        while True:
+            await forget(self._guard, self._now(), kept_s=self._terms.retention_s)
+            await asyncio.sleep(self._terms.pace.forget_s)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
 
 
-async def keep_house(guard: Guard, terms: WebhookTerms, now: datetime) -> None:
-    """Tell the lag, and forget deliveries that are old or too many. Raises StoreError."""
+async def tell_lag(guard: Guard, now: datetime) -> None:
+    """Let the metrics tell how far each webhook is behind. Raises StoreError."""
     async with guard.reading() as conn:
         ages_s = await webhook_deliveries.oldest_ages_s(conn, now)
     WEBHOOK_LAG.clear()
     for webhook_id, age_s in ages_s.items():
         WEBHOOK_LAG.labels(webhook=str(webhook_id)).set(age_s)
+
+
+async def forget(guard: Guard, now: datetime, *, kept_s: float) -> None:
+    """Forget deliveries that have ended more than `kept_s` ago, or are too many. Raises StoreError."""
     gone = _BATCH
     while gone >= _BATCH:
         async with guard.transaction() as conn:
-            gone = await webhook_deliveries.forget(
-                conn, ages_s, before=now - timedelta(seconds=terms.retention_s), limit=_BATCH
-            )
+            gone = await webhook_deliveries.forget(conn, before=now - timedelta(seconds=kept_s), limit=_BATCH)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -24,13 +24,13 @@ from tests.receiving_support import administrator
 from worker.metrics import REGISTRY
 from worker.webhooks import sending
 from worker.webhooks.terms import WebhookPace
-from worker.webhooks.webhooks import Webhooks, keep_house
+from worker.webhooks.webhooks import Webhooks, forget, tell_lag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 A = CHANNELS[0]
-PACE = WebhookPace(poll_s=0.05, gather_s=0.01, retry_s=0.05, house_s=0.05)
+PACE = WebhookPace(poll_s=0.05, gather_s=0.01, retry_s=0.05, lag_s=0.05)
 
 
 @contextlib.asynccontextmanager
@@ -120,14 +120,16 @@ async def test_old_deliveries_are_forgotten_and_the_lag_is_told(
     receiver.answer = Answer(status=500)
     await office.happen(2)
     await office.work()
-    await keep_house(office.guard, office.terms, office.now + timedelta(days=6))
+    week_s = office.terms.retention_s
+    await forget(office.guard, office.now + timedelta(days=6), kept_s=week_s)
+    await tell_lag(office.guard, office.now + timedelta(days=6))
     assert len(await office.deliveries(webhook)) == 2
     shown = generate_latest(REGISTRY).decode()
     [line] = [line for line in shown.splitlines() if line.startswith("sluice_webhook_oldest_pending_seconds{")]
     assert line.startswith(f'sluice_webhook_oldest_pending_seconds{{webhook="{webhook}"}}')
     assert float(line.split()[-1]) == pytest.approx(6 * 86_400, abs=60)
 
-    await keep_house(office.guard, office.terms, office.now + timedelta(days=8))
+    await forget(office.guard, office.now + timedelta(days=8), kept_s=week_s)
     [left] = await office.deliveries(webhook)
     assert left.state == "pending"  # however old it is
     async with office.database.connection() as conn:
@@ -138,7 +140,7 @@ async def test_old_deliveries_are_forgotten_and_the_lag_is_told(
         await office.happen(number)
     await office.later(hours(1))
     monkeypatch.setattr(webhook_deliveries, "MAX_KEPT", 2)
-    await keep_house(office.guard, office.terms, office.now)
+    await forget(office.guard, office.now, kept_s=week_s)
     kept = await office.deliveries(webhook)
     assert len(kept) == 2
     assert kept[-1].event_id == max(delivery.event_id for delivery in kept)
