@@ -18,7 +18,7 @@ from front.rpc.sockets import Places
 from front.server import ListenersError, gunicorn_options
 from shared.obyte.keys import KeyPair
 from shared.settings import Settings
-from shared.store import alarms, events
+from shared.store import alarms, channels, events
 from shared.store.alarms import AlarmKind
 from shared.store.events import EventKind, NewEvent
 from tests.integration.front.rpc_support import BOUND_S, Doors, Socket, doors_of
@@ -282,6 +282,14 @@ async def test_a_lost_answer_costs_nothing_twice(world: World, tmp_path: Path) -
         assert (again, one, two) == (aa_address, "received 700", "received 700")
         assert receiver.total == 700
         assert receiver.commands.count("pay") == 1
+
+        owner = KeyPair(bytes([43]) * 32).address
+        bare = await doors.result("createNewChannel", owner, 20_001, {"salt": "s", "timeout": 1_000.0})
+        assert await doors.result("getChannelsForPeer", owner) == [bare]
+        async with world.database.connection() as conn:
+            stored = (await channels.find(conn, [bare]))[bare]
+        assert (stored.salt, stored.channel.timeout_s) == ("s", 1_000)
+        assert stored.channel.version == "1.1", "every owner of an address knows that one"
 
 
 # ---------------------------------------------------------------------------------------------------------- sockets
