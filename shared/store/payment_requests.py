@@ -167,16 +167,16 @@ _REQUESTS = f"""
     SELECT {_COLUMNS},
            (r.told_in_time + coalesce(u.in_time, 0)) AS in_time,
            (r.told_late + coalesce(u.late, 0)) AS late,
-           (r.told_payments + coalesce(u.payments, 0)) AS payments,
-           (r.told_foreign + coalesce(u.foreign_payments, 0)) AS foreign,
-           clock_timestamp() AS now
+           (r.told_payments + u.payments) AS payments,
+           (r.told_foreign + u.foreign_payments) AS foreign,
+           statement_timestamp() AS now
       FROM payment_requests r
-      LEFT JOIN (
-        SELECT request_id, count(*) AS payments, count(*) FILTER (WHERE NOT is_counted) AS foreign_payments,
+     CROSS JOIN LATERAL (
+        SELECT count(*) AS payments, count(*) FILTER (WHERE NOT is_counted) AS foreign_payments,
                sum(amount) FILTER (WHERE is_counted AND NOT is_late) AS in_time,
                sum(amount) FILTER (WHERE is_counted AND is_late) AS late
-          FROM request_payments WHERE NOT is_told GROUP BY request_id
-      ) u ON u.request_id = r.id
+          FROM request_payments WHERE request_id = r.id AND NOT is_told
+      ) u
 """
 
 # As `Standing.state`; a test holds the two together.
