@@ -131,13 +131,13 @@ class _Run:
         while (page := await reading.page_end(self._conn, walk, after, self._audit.page)) is not None:
             last, rows = page
             for rule in rules:
-                await self._look(rule, (after, last))
+                await self._look(rule, (after, last), rows)
             after = last
             read += rows
             self._progress.walked(walk.label, read if is_counted else last, total)
         self.report.rows_read[walk.label] = read
 
-    async def _look(self, rule: Rule, page: tuple[Any, ...]) -> None:
+    async def _look(self, rule: Rule, page: tuple[Any, ...], rows: int = 1) -> None:
         finding = self.found[rule.name]
         if finding.is_cut:
             return  # it is known to be broken, and enough is told of it
@@ -147,7 +147,7 @@ class _Run:
                 arguments = (*page, *rule.arguments(self._audit.limits))
                 finding.rows += await reading.broken(self._conn, rule, arguments, limit=wanted)
             else:
-                await self._inspect(rule, page, finding)
+                await self._inspect(rule, page, finding, rows)
         except DatabaseBusyError as error:
             raise AuditInterruptedError(f"{rule.name} took too long or stood in the way of others: {error}") from error
         except StoreError as error:
@@ -156,8 +156,8 @@ class _Run:
             finding.is_cut = True
             del finding.rows[self._audit.most_rows :]
 
-    async def _inspect(self, rule: Inspection, page: tuple[Any, ...], finding: Finding) -> None:
-        left = self._audit.page
+    async def _inspect(self, rule: Inspection, page: tuple[Any, ...], finding: Finding, rows: int) -> None:
+        left = rows
         drawn = 0
         async for row in reading.stream(self._conn, rule.sql, *page):
             is_drawn = rule.has_signatures and (self._audit.deep or self._is_drawn(left, SAMPLE - drawn))
@@ -171,5 +171,5 @@ class _Run:
                     return
 
     def _is_drawn(self, left: int, wanted: int) -> bool:
-        """Draw so that every row of a full page has the same chance."""
+        """Draw so that every row has the same chance, where there is one for each row of the walk."""
         return wanted > 0 and self._audit.chance.randrange(left) < wanted

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.audit.auditing import Finding
 from shared.channels.model import Status
+from shared.obyte.coins import BASE
 from shared.obyte.errors import ObyteError
 from shared.store import channels
 from shared.store.audit import reading
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
     from shared.store.channel_rows import StoredChannel
     from shared.store.database import Connection
 
+MOST_FEES = 10_000
+"""Bytes that one answer of an agent costs at most. It pays for it from the deposits, where those are bytes."""
 PAGE = 100
 AT_A_TIME = 8
 _AGREES = ("agent_agrees", "The agent's state variables say of a channel what our books say.")
-_HOLDS = ("agent_holds_deposits", "An agent holds at least what both sides have deposited with it.")
+_HOLDS = (
+    "agent_holds_deposits",
+    "An agent holds what both sides have deposited, but for what the network took for it.",
+)
 
 
 @dataclass(slots=True)
@@ -100,8 +106,9 @@ class Comparison:
                 "agent": {name: variables[name] for name in sorted(variables)[:_MOST_VARIABLES]},
             }
         owed = channel.deposited_by_peer + channel.deposited_by_me
+        fees = MOST_FEES * channel.last_event_id if channel.asset == BASE else 0
         held = _held(balances, address, channel.asset)
-        if channel.status is not Status.CLOSED and held < owed:
+        if channel.status is not Status.CLOSED and held < owed - fees:
             compared.shortage = {"aa_address": address, "asset": channel.asset, "deposited": owed, "held": held}
         return compared
 

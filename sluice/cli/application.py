@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,9 +29,35 @@ from sluice.cli import (
 )
 from sluice.cli.common import Commands
 
+_PANELS = {
+    "Start here": ("demo", "up", "doctor"),
+    "Be paid and pay": ("channels", "payments", "requests", "pay", "resend", "wallet", "devices"),
+    "Look after it": ("audit", "commands", "keys", "webhooks", "completion"),
+    "Run one part": ("front", "worker", "devnet", "migrate"),
+}
+"""How `sluice --help` groups the commands."""
+
+
+class _Root(Commands):
+    """Groups the commands in `sluice --help`; who is not named in a group comes last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names, group by group."""
+        order = [name for names in _PANELS.values() for name in names]
+        known = super().list_commands(ctx)
+        return sorted(known, key=lambda name: order.index(name) if name in order else len(order))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command with the title of its group."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.rich_help_panel = next((panel for panel, names in _PANELS.items() if cmd_name in names), None)
+        return command
+
+
 app = typer.Typer(
     name="sluice",
-    cls=Commands,
+    cls=_Root,
     help="A high-availability receiver for off-chain payments.",
     epilog="Start here: `sluice demo` tells the whole story, `sluice up` runs everything on this machine.",
     no_args_is_help=True,

@@ -85,7 +85,8 @@ def list_channels(
             )
             for channel in found
         ],
-        empty="There are no channels.",
+        empty="There are no channels."
+        + ("" if payer else " Peers open them; --payer lists those that we pay through."),
     )
 
 

@@ -7,6 +7,8 @@ import dataclasses
 import inspect
 import json
 import os
+import shutil
+import sys
 import traceback
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -154,7 +156,10 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print rows for people; `empty` is said when there are none. Numbers are flush right, three digits to a group."""
+    """Print rows for people; `empty` is said when there are none. Numbers are flush right, three digits to a group.
+
+    In a terminal that is narrower than the table each row becomes a block of lines, as nobody can read a wrapped table.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -162,23 +167,40 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
     if not rows:
         typer.echo(empty)
         return
+    cells = [[f"{cell:_}".replace("_", GAP) if isinstance(cell, int) else shown(cell) for cell in row] for row in rows]
+    if (columns_there_are := _terminal_columns()) is not None and _table_width(columns, cells) > columns_there_are:
+        typer.echo("\n\n".join(_block(columns, row) for row in cells))
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, name in enumerate(columns):
         is_number = all(isinstance(row[number], int) for row in rows)
         # An address must survive copy and paste: columns are never cut or wrapped, long lines may be. Rich does not
         # justify what may overflow by being ignored; here nothing is long enough to be folded.
         table.add_column(name, justify="right" if is_number else "left", no_wrap=True, overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{cell:_}".replace("_", GAP) if isinstance(cell, int) else shown(cell) for cell in row))
-    # Wider than any table: the terminal wraps what does not fit, and nothing is lost.
+    for row in cells:
+        table.add_row(*row)
+    # Wider than any table: whoever reads a file or a pipe gets every line whole.
     Console(width=10_000).print(table, markup=False, highlight=False)
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
     """Print one thing for people: a line per field."""
-    widest = max(map(len, fields))
-    for name, value in fields.items():
-        typer.echo(f"{name:<{widest}}  {shown(value)}")
+    typer.echo(_block(list(fields), [shown(value) for value in fields.values()]))
+
+
+def _terminal_columns() -> int | None:
+    """Return how wide the terminal is, None where stdout is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _table_width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    between = 2
+    return sum(max(map(len, column)) + between for column in zip(columns, *rows, strict=True)) - between
+
+
+def _block(names: Sequence[str], values: Sequence[str]) -> str:
+    widest = max(map(len, names))
+    return "\n".join(f"{name:<{widest}}  {value}" for name, value in zip(names, values, strict=True))
 
 
 def shown(value: object) -> str:

@@ -29,7 +29,9 @@ def order_providers(accept: Accept = False, yes: Yes = False, as_json: AsJson = 
     settings = read_settings()
     pinned, named = run(_look(settings))
     if accept:
-        _accept(settings, pinned, named, yes=yes)
+        accepted = _accept(settings, pinned, named, yes=yes, as_json=as_json)
+        if as_json:
+            print_json({"pinned": accepted, "hubs": named})
         return
     if as_json:
         print_json({"pinned": pinned, "hubs": named})
@@ -46,7 +48,10 @@ def order_providers(accept: Accept = False, yes: Yes = False, as_json: AsJson = 
     print_table(["order provider", "pinned", *named], rows, empty="Nobody is pinned yet, and no hub can be asked.")
 
 
-def _accept(settings: Settings, pinned: list[str], named: dict[str, list[str]], *, yes: bool) -> None:
+def _accept(
+    settings: Settings, pinned: list[str], named: dict[str, list[str]], *, yes: bool, as_json: bool
+) -> list[str]:
+    """Pin what the hubs name, after asking, and return it. What is said meanwhile is no JSON."""
     from shared.obyte.networks import network_named
 
     if settings.order_providers:
@@ -61,15 +66,16 @@ def _accept(settings: Settings, pinned: list[str], named: dict[str, list[str]], 
     if network.name != "devnet" and len(accepted) != network.order_provider_count:
         raise CommandError(f"{network.name} has {network.order_provider_count} order providers, not {len(accepted)}")
     if list(accepted) == pinned:
-        typer.echo("That is what is pinned.")
-        return
+        typer.echo("That is what is pinned.", err=as_json)
+        return pinned
     for address in sorted({*pinned, *accepted}):
         sign = " " if address in pinned and address in accepted else "+" if address in accepted else "-"
-        typer.echo(f"{sign} {address}")
+        typer.echo(f"{sign} {address}", err=as_json)
     if not yes:
-        typer.confirm(f"{_WARNING}\nTrust them?", abort=True)
+        typer.confirm(f"{_WARNING}\nTrust them?", abort=True, err=as_json)
     run(_pin(settings, accepted))
-    typer.echo(f"{len(accepted)} order providers are pinned.")
+    typer.echo(f"{len(accepted)} order providers are pinned.", err=as_json)
+    return list(accepted)
 
 
 async def _look(settings: Settings) -> tuple[list[str], dict[str, list[str]]]:

@@ -230,6 +230,19 @@ def test_tables_never_cut_an_address(capsys: pytest.CaptureFixture[str], monkeyp
     assert "A" * 32 in capsys.readouterr().out
 
 
+def test_a_table_that_is_wider_than_the_terminal_becomes_blocks_of_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [("A" * 32, 1_000_000), ("B" * 32, 5)]
+    for columns in (43, 42):
+        monkeypatch.setattr(common, "_terminal_columns", lambda columns=columns: columns)
+        common.print_table(["channel", "amount"], rows, empty="none")
+
+    table, blocks = capsys.readouterr().out.replace(common.GAP, " ").split("channel  A", 1)
+    assert len(table.splitlines()) == 3
+    assert blocks.splitlines()[:3] == ["A" * 31, "amount   1 000 000", ""]
+
+
 def test_numbers_in_tables_are_flush_right(capsys: pytest.CaptureFixture[str]) -> None:
     common.print_table(["amount", "asset"], [(1_000_000, "base"), (5, "base")], empty="none")
 
