@@ -14,13 +14,16 @@ import pytest
 
 from front import examples
 from front.app import create_app
+from front.webhook_views import WEBHOOK
 from shared.channels.acceptance import Rule
 from shared.channels.errors import ChannelError
+from shared.sealing import Reader
 from shared.settings import Settings
-from shared.store import channels, payment_requests
+from shared.store import channels, payment_requests, webhooks
 from shared.store.api_keys import Scope
 from shared.store.channel_rows import NewChannel
 from shared.store.payment_requests import NewRequest
+from shared.store.webhooks import NewWebhook
 from tests.integration.front.rest_support import make_key, serving
 from tests.receiving_support import OWN, administrator
 
@@ -98,6 +101,9 @@ async def test_no_request_gets_an_answer_that_is_not_described(
     async with worker.database.transaction() as conn:
         await channels.insert(conn, new)
         request = await payment_requests.insert(conn, NewRequest(examples.REQUEST["amount"]))
+        await webhooks.declare_signer(conn, Reader(b"the worker").public_key)
+        for _ in range(WEBHOOK["id"]):
+            await webhooks.create(conn, NewWebhook(WEBHOOK["url"], "", None, 0, "sealed"), at_most=10)
     async with administrator(settings.database_dsn) as conn:
         await conn.execute("UPDATE payment_requests SET id = $1 WHERE id = $2", examples.REQUEST["id"], request.id)
     config = tmp_path / "schemathesis.toml"
