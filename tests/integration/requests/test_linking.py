@@ -168,6 +168,22 @@ async def test_a_payment_that_was_being_committed_when_it_was_cancelled_counts(
     assert await told(database_url) == ["cancelled", "paid"]
 
 
+async def test_many_payments_are_told_in_several_steps(
+    worker: Worker, database: Database, database_url: str, teller: RequestTelling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.payment_requests.PAYMENTS_AT_ONCE", 2)
+    request = await ask(database, amount=35)
+    for number in range(1, 6):
+        async with worker.database.transaction() as conn:
+            await _insert_payment(conn, json.dumps({"request": request.id}), number=number)
+    rounds = 1
+    while await teller.round():
+        rounds += 1
+    assert rounds == 3
+    assert await told(database_url) == ["partially_paid"] * 4 + ["paid"]
+    assert (await look(database, request.id)).standing.state is RequestState.PAID
+
+
 async def test_pages_of_requests_and_of_their_payments(worker: Worker, database: Database) -> None:
     made = [await ask(database, memo=f"{number}") for number in range(5)]
     async with worker.database.transaction() as conn:
