@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,16 @@ from front.ordering import Request
 from front.outcomes import POLL_S
 from front.problems import Problem
 from front.rpc import wording
-from front.rpc.errors import FAILED, IN_PROGRESS, INVALID_PARAMS, INVALID_REQUEST, NOT_NOW, UNKNOWN_METHOD, RpcError
-from front.rpc.errors import rpc_error_of as error_of
+from front.rpc.errors import (
+    FAILED,
+    IN_PROGRESS,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    NOT_NOW,
+    UNKNOWN_METHOD,
+    RpcError,
+    rpc_error_of,
+)
 from front.rpc.shapes import Outcome, plain_number, result_of
 from shared.logs import get_logger
 from shared.orders import OrderError, read_order
@@ -76,12 +85,12 @@ class RpcRequest(Request):
     @property
     def command_key(self) -> str:
         """What makes the command one and the same."""
-        key = Request.command_key.fget(self)  # type: ignore[attr-defined]
-        if self.key is None or self.caller.key_id != LOCAL_KEY_ID:
-            return f"rpc:{key}"
-        # Each machine's door on loopback is a caller of its own.
-        door = hashlib.sha256(reader_of(self.caller).public_key.encode()).hexdigest()[:16]
-        return f"rpc:local-{door}:{key}"
+        who = str(self.caller.key_id)
+        if self.caller.key_id == LOCAL_KEY_ID:
+            # Each machine's door on loopback is a caller of its own.
+            who = "local-" + hashlib.sha256(reader_of(self.caller).public_key.encode()).hexdigest()[:16]
+        what = uuid.uuid4().hex if self.key is None else hashlib.sha256(self.key.encode()).hexdigest()
+        return f"rpc:{who}:{what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +143,7 @@ class Rpc:
         except RpcError as error:
             return Outcome(error=error)
         except (Problem, ReceivingError) as error:
-            return Outcome(error=error_of(error))
+            return Outcome(error=rpc_error_of(error))
         except Exception as error:
             logger.exception("rpc_failed", method=asked.method, exc_info=error)
             return Outcome(error=RpcError(FAILED, "internal error", code="internal_error"))

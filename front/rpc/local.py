@@ -7,6 +7,7 @@ Pages of any site may send requests to loopback, and the reference answers them 
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +35,8 @@ from shared.receiving.errors import UnavailableError
 from shared.store.api_keys import Scope
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.datastructures import Headers
     from starlette.types import ASGIApp, Receive, Send
     from starlette.types import Scope as Asked
@@ -118,7 +121,7 @@ class LocalDoor:
                 stack.enter_context(places.one())
                 follower = await stack.enter_async_context(following(feed))
                 await websocket.accept()
-                await Conversation(websocket, _Speech(self, state.rpc), follower).run()
+                await Conversation(websocket, _Speech(functools.partial(self._call, state.rpc)), follower).run()
         except Problem as problem:
             await websocket.send_denial_response(problem.response())
         except UnavailableError as error:
@@ -128,9 +131,8 @@ class LocalDoor:
 class _Speech:
     """Reads and writes frames as the reference does. It leaves bad texts without a word; here they get one."""
 
-    def __init__(self, door: LocalDoor, rpc: Rpc) -> None:
-        self._door = door
-        self._rpc = rpc
+    def __init__(self, call: Callable[[dict[str, JsonValue]], Awaitable[Outcome]]) -> None:
+        self._call = call
 
     async def answer(self, said: JsonValue) -> dict[str, Any] | None:
         """Return the answer to one text, None where the reference has none."""
@@ -141,7 +143,7 @@ class _Speech:
         has_id, asked_id = reference_id(said)
         if "method" not in said:
             return reference_frame(asked_id, Outcome(error=invalid_request())) if has_id else None
-        outcome = await self._door._call(self._rpc, said)  # noqa: SLF001 - one door, two ways of talking
+        outcome = await self._call(said)
         return reference_frame(asked_id, outcome) if has_id else None
 
     def complaint(self, error: RpcError) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from shared.store.errors import StoreError
 from shared.strict_json import JsonValue, StrictJsonError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
     from starlette.websockets import WebSocket
 
@@ -65,7 +65,7 @@ class Places:
         self._free = most
 
     @contextlib.contextmanager
-    def one(self) -> Any:
+    def one(self) -> Iterator[None]:
         """Take a place. Raises Problem 503 when there is none."""
         if self._free <= 0:
             raise Problem(503, "too_many_sockets", "too many sockets are open here", headers={"retry-after": "1"})
