@@ -21,7 +21,6 @@ Description = Annotated[str, Field(max_length=MAX_DESCRIPTION, pattern=r"^[^\u00
 Types = Annotated[
     list[EventKind], Field(min_length=1, max_length=len(EventKind), description="Names of events; null: all of them")
 ]
-Moment = Annotated[datetime, Field(description="RFC 3339, with its zone")]
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
