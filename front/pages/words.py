@@ -90,5 +90,6 @@ def _detail(request: PaymentRequest) -> str:
 def _note(foreign: int) -> str:
     if not foreign:
         return ""
-    came = "A payment" if foreign == 1 else f"{grouped(foreign)} payments"
-    return f"{came} in another asset came too. The payee has it, but it does not count here."
+    if foreign == 1:
+        return "A payment in another asset came too. The payee has it, but it does not count here."
+    return f"{grouped(foreign)} payments in another asset came too. The payee has them, but they do not count here."

@@ -1,7 +1,8 @@
 """Answers to requests with an Idempotency-Key: who asks again is told the same, and nothing happens twice.
 
-A request is on record in the transaction that queues its command, or that carries it out if it needs none. Of requests that come at once with one key, through
-whichever fronts, one makes the row and the others find it: they wait on the key's index entry until it is committed.
+A request is on record in the transaction that queues its command, or that carries it out if it needs none. Of requests
+that come at once with one key, through whichever fronts, one makes the row and the others find it: they wait on the
+key's index entry until it is committed.
 """
 
 # ruff: noqa: S608 - statements are joined from constants only
