@@ -424,6 +424,21 @@ async def test_questions_wait_their_turn_and_too_many_are_told_at_once(alone: Ca
     assert most == 2
 
 
+async def test_a_question_whose_turn_comes_when_its_time_is_nearly_over_is_not_asked(
+    alone: Callable[..., Settings],
+) -> None:
+    async def late(_: Asked) -> bytes:
+        await asyncio.sleep(0.93)
+        return reply(b"1")
+
+    async with http_server(late) as server:
+        application = _over_http(alone(server.url, answer_timeout_s=1), [0.0], max_asked=1)
+        _, second = await asyncio.gather(*(_outcome(application, number) for number in range(2)))
+        await application.close()
+    assert second == "too_many_questions"
+    assert len(server.asked) == 1
+
+
 # -------------------------------------------------------------------------------------------------------- the settings
 
 
