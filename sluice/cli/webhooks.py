@@ -133,14 +133,19 @@ def rotate(
 
 
 def delete(
-    webhook_id: WebhookId, yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False
+    webhook_id: WebhookId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a webhook with the record of its deliveries. What waits is not sent any more."""
     if not yes:
         typer.confirm(f"Delete webhook {webhook_id}?", abort=True)
     if not run(_delete(webhook_id)):
         raise unknown_webhook(webhook_id)
-    typer.echo(f"webhook {webhook_id} is deleted")
+    if as_json:
+        print_json({"id": webhook_id, "deleted": True})
+    else:
+        typer.echo(f"webhook {webhook_id} is deleted")
 
 
 # --------------------------------------------------------------------------------------------------------- the database
