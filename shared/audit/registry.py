@@ -15,6 +15,7 @@ from shared.audit.packages import address_fault, package_fault
 from shared.store.audit.channels import CHANNELS
 from shared.store.audit.packages import ADDRESSES, CLAIMS, SENT_PACKAGES
 from shared.store.audit.payments import PAYMENTS
+from shared.store.audit.requests import REQUESTS
 from shared.store.audit.rules import Invariant, Walk
 from shared.store.audit.stream import STREAM
 from shared.store.audit.vault import VAULT
@@ -78,4 +79,4 @@ INSPECTIONS = (
     ),
 )
 
-RULES: tuple[Rule, ...] = (*PAYMENTS, *CHANNELS, *VAULT, *STREAM, *INSPECTIONS)
+RULES: tuple[Rule, ...] = (*PAYMENTS, *CHANNELS, *VAULT, *REQUESTS, *STREAM, *INSPECTIONS)

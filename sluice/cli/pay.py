@@ -141,8 +141,15 @@ async def _side(target: str, payer: bool | None) -> Side:
 
 
 async def _pay(target: str, amount: int, message: str | None) -> Receipt:
+    from sluice.payer.errors import UnknownChannelError
+
     async with open_payer(read_settings()) as payer:
-        return await payer.pay(target, amount, message=message)
+        try:
+            return await payer.pay(target, amount, message=message)
+        except UnknownChannelError as error:
+            if "://" not in target:
+                raise
+            raise CommandError(f"{error}: open one with `sluice channels open {target} DEPOSIT`") from error
 
 
 async def _resend(payment_id: int) -> Receipt:

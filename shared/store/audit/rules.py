@@ -28,6 +28,8 @@ class Walk(Enum):
     EVENTS = ("events", "id", "bigint", -1, "events")
     COMMANDS = ("commands", "id", "bigint", -1, "commands")
     JOURNAL = ("journal", "id", "bigint", -1, "units")
+    REQUESTS = ("payment_requests", "number", "bigint", -1, "payment requests")
+    REQUEST_PAYMENTS = ("request_payments", "id", "bigint", -1, "payments of requests")
 
     @property
     def label(self) -> str:

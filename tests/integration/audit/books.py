@@ -23,6 +23,9 @@ PAID = Payer(payer_key(2))
 """Is paid by us in period 2. In period 1 we closed with his package."""
 ROBBER = Payer(payer_key(3))
 """Has closed honestly once and robbed us afterwards."""
+REQUEST = "r" * 22
+GIVEN_UP = Payer(payer_key(4))
+"""Has asked for a channel and never deposited."""
 PAID_CHANNEL = channel_address(PAID.address, OWN.address, "base", TIMEOUT_S, SALT, "1.1")
 
 
@@ -56,6 +59,7 @@ async def keep_books(conn: asyncpg.Connection[Any]) -> None:
     await conn.execute("INSERT INTO lease (name, holder, term, expires_at) VALUES ('wallet', 'w', 3, now())")
     await _channels(conn)
     await _events(conn)
+    await _requests(conn)
     await _payments(conn)
     await _units(conn)
     await _commands(conn)
@@ -136,15 +140,38 @@ async def _events(conn: asyncpg.Connection[Any]) -> None:
         )
 
 
+async def _requests(conn: asyncpg.Connection[Any]) -> None:
+    """A request that the payment of 50 in `_payments` is for, paid late, and two channels that saw nothing."""
+    await conn.execute(
+        "INSERT INTO payment_requests (id, amount, asset, created_at, expires_at, told_late, told_payments)"
+        " VALUES ($1, 50, 'base', now() - interval '1 hour', now() - interval '1 minute', 50, 1)",
+        REQUEST,
+    )
+    for number in (1, 2):
+        payer = Payer(payer_key(number + 3))
+        await conn.execute(
+            "INSERT INTO channels (aa_address, own_address, peer_address, asset, timeout_s, salt, version, role,"
+            " expired_at) VALUES ($1, $2, $3, 'base', $4, $5, '1.1', 'A', now())",
+            payer.channel,
+            OWN.address,
+            payer.address,
+            TIMEOUT_S,
+            SALT,
+        )
+
+
 async def _payments(conn: asyncpg.Connection[Any]) -> None:
     insert = (
-        "INSERT INTO payments (aa_address, period, amount_spent, payment_amount, asset) VALUES ($1, $2, $3, $4, 'base')"
+        "INSERT INTO payments (aa_address, period, amount_spent, payment_amount, asset, message)"
+        " VALUES ($1, $2, $3, $4, 'base', $5)"
     )
     for amount_spent, amount in ((100, 100), (250, 100), (300, 50)):
-        await conn.execute(insert, RECEIVING.channel, 1, amount_spent, amount)
-    await conn.execute(insert, PAID_CHANNEL, 1, 1000, 1000)
-    await conn.execute(insert, ROBBER.channel, 1, 80, 80)
-    await conn.execute(insert, ROBBER.channel, 2, 9, 9)
+        message = json.dumps({"request": REQUEST}) if amount == 50 else None
+        await conn.execute(insert, RECEIVING.channel, 1, amount_spent, amount, message)
+    await conn.execute("UPDATE request_payments SET is_told = true")
+    await conn.execute(insert, PAID_CHANNEL, 1, 1000, 1000, None)
+    await conn.execute(insert, ROBBER.channel, 1, 80, 80, None)
+    await conn.execute(insert, ROBBER.channel, 2, 9, 9, None)
 
 
 async def _units(conn: asyncpg.Connection[Any]) -> None:

@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.integration.audit.books import PAID_CHANNEL, RECEIVING, ROBBER, joint, unit
+from tests.integration.audit.books import GIVEN_UP, PAID_CHANNEL, RECEIVING, REQUEST, ROBBER, joint, unit
 
 _PAYMENT = "INSERT INTO payments (aa_address, period, amount_spent, payment_amount, asset"
 
@@ -140,6 +140,18 @@ DAMAGES: dict[str, Damage] = {
     ),
     "command_runs_under_a_known_term": Damage("UPDATE lease SET term = 2", {"id": 4, "lease_term": 3}),
     "kept_answer_is_final": Damage("UPDATE kept_answers SET command_id = 4", {"command_id": 4, "state": "running"}),
+    "payment_is_linked_to_its_request": Damage(
+        "DELETE FROM request_payments", {**_OF_RECEIVING, "amount_spent": 300, "request": REQUEST}
+    ),
+    "request_was_paid_by_the_payment": Damage(
+        "UPDATE request_payments SET amount = 51", {"request_id": REQUEST, "amount": 51, "payment_amount": 50}
+    ),
+    "request_sums_add_up": Damage(
+        "UPDATE payment_requests SET told_late = 49", {"id": REQUEST, "told_late": 49, "late": 50}
+    ),
+    "given_up_channel_is_empty": Damage(
+        f"{_PAYMENT}) VALUES ('{GIVEN_UP.channel}', 1, 5, 5, 'base')", {"aa_address": GIVEN_UP.channel}
+    ),
     "payment_has_a_number_of_its_own": Damage(
         f"INSERT INTO payments (id, aa_address, period, amount_spent, payment_amount, asset) OVERRIDING SYSTEM VALUE"
         f" SELECT id, '{ROBBER.channel}', 1, 1, 1, 'base' FROM payments WHERE amount_spent = 250",

@@ -265,6 +265,15 @@ def test_a_hub_that_is_away_is_told_once_with_the_reason(monkeypatch: pytest.Mon
     assert result.stderr.count("payer_hub_lost") <= 1
 
 
+def test_who_pays_a_stranger_is_told_to_open_a_channel(monkeypatch: pytest.MonkeyPatch, free_port: int) -> None:
+    monkeypatch.setenv("SLUICE_HUB_URL", f"ws://127.0.0.1:{free_port}")
+
+    result = sluice("pay", "http://127.0.0.1:1/", "5")
+
+    assert result.exit_code == 1
+    assert "open one with `sluice channels open http://127.0.0.1:1/ DEPOSIT`" in result.stderr
+
+
 def test_output_that_nobody_reads_any_more_is_no_failure_to_shout_about(tmp_path: Path) -> None:
     program = "from sluice.cli import main; main()"
     words = [sys.executable, "-c", program, "--help"]
