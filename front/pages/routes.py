@@ -59,6 +59,7 @@ _TERMS: Responses = {
         "content": {"application/json": {"schema": {"type": "object"}, "example": REQUEST_TERMS}},
     },
     404: {"description": "There is no such request"},
+    429: {"description": "Too many requests from this network address; come back after `Retry-After` seconds"},
     503: {"description": "Not now; repeat the request after `Retry-After` seconds"},
 }
 
@@ -118,7 +119,7 @@ async def page(request: Request, request_id: str) -> Response:
     except Problem as problem:
         return _html("none.html", problem.status)
     except UnavailableError as error:
-        return _html("later.html", 503, {"retry-after": str(error.retry_after_s)})
+        return _html("later.html", error.status, error.headers)
     public_url = str(request.app.state.settings.public_url)
     return _html(
         "request.html",
@@ -180,6 +181,7 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _known(request: Request, request_id: str) -> PaymentRequest:
+    request.app.state.address_limits.admit_public(request.scope)
     found = None
     if _ID.fullmatch(request_id):
         with database_errors():

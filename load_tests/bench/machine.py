@@ -27,6 +27,8 @@ _READY_S = 30
 _STOP_S = 25
 _UNWATCHED_S = 86_400  # no ledger is followed here, so the watcher's silence must not stop the front
 
+_NEVER_REACHED = 1_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class CpuMeter:
@@ -64,6 +66,8 @@ async def machine(home: Path, payers: Sequence[BenchPayer]) -> AsyncIterator[Mac
             home=home, port=port, redis_url=None, log_level="error",
             min_channel_timeout_s=_UNWATCHED_S * 2, max_channel_timeout_s=_UNWATCHED_S * 2,
             default_channel_timeout_s=_UNWATCHED_S * 2, watcher_max_silence_s=_UNWATCHED_S,
+            # Counted as always, and never reached: what is measured is what counting costs.
+            limit_payments_per_channel=_NEVER_REACHED, limit_posts_per_address=_NEVER_REACHED,
         )  # fmt: skip
         services = EmbeddedServices(wanted)
         settings = undo.enter_context(services)
