@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import shlex
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -14,7 +16,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from devnet.server import Devnet
-from sluice.cli import payer_channels
+from sluice.cli import asking, payer_channels
 from sluice.cli.application import app
 
 if TYPE_CHECKING:
@@ -64,6 +66,8 @@ async def _machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url
     """A database with one channel and one order, a wallet and a ledger; no worker and no front."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(payer_channels, "CONNECT_S", 2)
+    # No worker is there to wait for.
+    monkeypatch.setattr(asking, "time", SimpleNamespace(monotonic=itertools.count(0, 10).__next__))
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     with psycopg.connect(database_url) as connection:
