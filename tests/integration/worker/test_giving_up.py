@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from shared.channels.model import Status
 from shared.store import channels
 from tests.integration.worker.support import eventually
-from worker.giving_up import Patience
+from worker.giving_up import GivingUp, Patience
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.integration.worker.support import Peer, World
 
 IMPATIENT = Patience(expiry_s=0.2, round_s=0.05)
@@ -24,7 +26,13 @@ async def until_shown(world: World, peer: Peer, status: str) -> None:
     await eventually(look, f"a channel that is {status}")
 
 
-async def test_a_channel_is_given_up_and_comes_back_with_the_first_deposit(world: World) -> None:
+async def test_a_channel_is_given_up_and_comes_back_as_soon_as_the_hub_tells_of_a_deposit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: GivingUp) -> None:
+        return
+
+    monkeypatch.setattr(GivingUp, "_look_again", never)
     async with world.running(patience=IMPATIENT):
         peer = await world.peer()
         await until_shown(world, peer, "expired")
