@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from shared.sealing import seal
 from shared.store import webhooks
-from shared.store.errors import LeaseLostError
+from shared.store.errors import DatabaseBusyError, LeaseLostError
 from shared.store.events import EventKind
 from shared.store.webhook_deliveries import DeliveryState
 from shared.store.webhooks import DisabledReason, WebhookState
+from shared.webhooks import managing
 from shared.webhooks.addresses import AddressGuard
 from shared.webhooks.attempts import MAX_ATTEMPTS, PAUSES_S
 from shared.webhooks.calling import Caller
 from shared.webhooks.errors import SignatureError
+from shared.webhooks.managing import Change
 from shared.webhooks.signing import Secret
 from tests.integration.webhooks.support import CHANNELS, Answer, Office, Receiver, Request, guard_of, hours, until
 
 if TYPE_CHECKING:
+    from shared.store.webhook_claims import Claim
     from worker.webhooks.sending import Sending
 
 A, B, _ = CHANNELS
@@ -333,3 +336,39 @@ async def test_an_event_that_was_forgotten_before_it_could_be_sent_is_given_up(
     assert receiver.events == [(A, 2)]
     gone, sent = await office.deliveries(webhook)
     assert (gone.state, gone.attempts, sent.state) == (DeliveryState.GIVEN_UP, 0, DeliveryState.DELIVERED)
+
+
+async def test_what_failed_is_sent_at_once_to_another_address(office: Office, receiver: Receiver) -> None:
+    receiver.answer = Answer(status=500)
+    webhook, _ = await office.add(receiver.url)
+    await office.happen(1)
+    await office.work()
+    await office.later(5)
+    assert await office.later(1) == 0
+    async with Receiver().listening() as other:
+        async with office.database.transaction() as conn:
+            await managing.change(conn, webhook, Change(url=other.url))
+        assert await office.work() == 1
+        assert other.events == [(A, 1)]
+    [delivery] = await office.deliveries(webhook)
+    assert (delivery.attempts, delivery.tries) == (3, 1)
+
+
+async def test_a_delivery_that_cannot_be_settled_holds_up_no_other(
+    office: Office, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.add(receiver.url)
+    await office.happen(1, channel=A)
+    await office.happen(2, channel=B)
+    settle = office.sending._settle
+
+    async def busy_for_one(claim: Claim, *more: Any) -> None:
+        if claim.delivery.aa_address == A:
+            raise DatabaseBusyError("busy")
+        await settle(claim, *more)
+
+    monkeypatch.setattr(office.sending, "_settle", busy_for_one)
+    assert await office.work() == 2
+    monkeypatch.undo()
+    assert await office.later(office.terms.pace.claim_s) == 1
+    assert sorted(receiver.events) == [(A, 1), (A, 1), (B, 2)]
