@@ -20,6 +20,7 @@ different: one machine, so everything is on loopback or a unix socket, and nothi
 from infra.topology.edge import EdgeError, Nginx, nginx_program, render
 from infra.topology.parts import Front, Hands, Part, PartError, Worker
 from infra.topology.servers import PostgresServer, RedisServer
+from infra.topology.standby import StandbyServer
 from infra.topology.topology import Topology, free_ports
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "PartError",
     "PostgresServer",
     "RedisServer",
+    "StandbyServer",
     "Topology",
     "Worker",
     "free_ports",

@@ -28,13 +28,22 @@ _PROBE_TIMEOUT_S = 2.0
 class PostgresServer(Part):
     """A Postgres with the logins of production. `url(login)`: its database as one of them."""
 
-    def __init__(self, directory: Path, sockets: Path, log: Path, account: Account, hands: Hands) -> None:
-        super().__init__("postgres", hands)
+    def __init__(
+        self, directory: Path, sockets: Path, log: Path, account: Account, hands: Hands, *, name: str = "postgres"
+    ) -> None:
+        super().__init__(name, hands)
+        self.sockets = sockets
         self._server = Postgres(directory, sockets, log, account)
 
     def url(self, login: str = "postgres") -> str:
         """Return the URL for one login: `postgres`, or one of those in `infra/postgres/roles.sql`."""
         return self._server.url().replace("//postgres@", f"//{login}@", 1)
+
+    def url_with(self, *others: PostgresServer, login: str = "postgres") -> str:
+        """Return one URL for this server and others: whoever uses it finds the one that takes writes."""
+        hosts = ",".join(str(server.sockets) for server in (self, *others))
+        ports = ",".join(["5432"] * (1 + len(others)))
+        return f"{self.url(login).partition('?')[0]}?host={hosts}&port={ports}"
 
     def launch(self) -> Child:
         """Start it; it answers when this returns."""
