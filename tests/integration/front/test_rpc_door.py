@@ -111,11 +111,15 @@ async def test_no_socket_without_a_key(doors: Doors) -> None:
         assert refused.value.response.status_code == 401, given
 
 
-async def test_the_key_is_never_sent_back(doors: Doors, caller: Keyed) -> None:
+async def test_the_key_is_never_sent_back(caller: Keyed) -> None:
+    key = f"bearer.{caller.token}"
     with pytest.raises(InvalidStatus) as refused:
-        async with caller.socket(headers={}, subprotocols=[f"bearer.{caller.token}"]):
+        async with caller.socket(headers={}, subprotocols=[key]):
             pass
     assert caller.token not in str(refused.value.response.headers) + str(refused.value.response.body)
+    async with caller.socket(headers={}, subprotocols=[key, "sluice"]) as ws:
+        assert ws.websocket.response is not None
+        assert caller.token not in str(ws.websocket.response.headers)
 
 
 async def test_who_may_not_read_hears_no_events(doors: Doors, worker: Worker) -> None:
