@@ -96,6 +96,7 @@ async def test_a_front_that_was_killed_is_left_out_and_comes_back(topology: Topo
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(300)
 async def test_whatever_is_taken_away_payments_go_on_and_it_comes_back(topology: Topology, payer: Payer) -> None:
     channel = await payer.open_channel(topology.url, 1_000_000)
     await channel.wait_open(BOUND_S)
@@ -112,11 +113,13 @@ async def test_whatever_is_taken_away_payments_go_on_and_it_comes_back(topology:
         await front.start()
     await topology.fronts[0].restart()
 
-    frozen = topology.fronts[1]
-    frozen.freeze()
-    assert {process.status() for process in _family(frozen.pid)} == {psutil.STATUS_STOPPED}
-    frozen.thaw()
-    await frozen.wait_ready()
+    for frozen in (topology.fronts[1], topology.postgres):
+        frozen.freeze()
+        assert {process.status() for process in _family(frozen.pid)} == {psutil.STATUS_STOPPED}
+        frozen.thaw()
+        assert psutil.STATUS_STOPPED not in {process.status() for process in _family(frozen.pid)}
+        await frozen.wait_ready()
+    await pay()
 
     active = await topology.active_worker()
     active.kill()
