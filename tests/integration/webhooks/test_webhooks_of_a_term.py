@@ -55,9 +55,10 @@ async def bus() -> AsyncIterator[Bus]:
 async def test_what_the_bus_rings_for_is_sent_at_once(office: Office, receiver: Receiver, bus: Bus) -> None:
     await office.add(receiver.url)
     async with term(office, bus, pace=replace(PACE, poll_s=60.0)):
-        await office.happen(1)
-        await until(lambda: bus.publish(EVENT, {}) or receiver.requests)
-    assert receiver.events == [(A, 1)]
+        for number in (1, 2):  # the first one may be found without a bell, when it begins
+            await office.happen(number)
+            await until(lambda: bus.publish(EVENT, {}) or len(receiver.requests) == number)  # noqa: B023
+    assert receiver.events == [(A, 1), (A, 2)]
 
 
 async def test_who_signs_is_declared_and_a_webhook_made_then_is_sent_to(
