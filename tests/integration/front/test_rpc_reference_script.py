@@ -74,10 +74,8 @@ class Script:
 
     def _post(self, method: str, params: Any) -> Any:
         data = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}", data=data
-        )
-        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}", data=data)
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - http, a line above
             assert response.status == 200
             answer = json.load(response)
         assert answer["jsonrpc"] == "2.0"
