@@ -82,14 +82,17 @@ NOT_NAMING = [
     '{"request": "ID",}',
     '"request"' + "[" * 30_000,
     '{"request": null}',
+    '{"request": 1111111111111111111111}',
     '{"request": "AAAAAAAAAAAAAAAAAAAAAA"}',
 ]
 
 
 async def test_whatever_a_message_says_the_payment_is_recorded_and_linked_if_it_names_the_request(
-    worker: Worker, database: Database
+    worker: Worker, database: Database, database_url: str
 ) -> None:
-    request = await ask(database)
+    request, of_digits = await ask(database), await ask(database)
+    async with administrator(database_url) as conn:
+        await conn.execute("UPDATE payment_requests SET id = repeat('1', 22) WHERE id = $1", of_digits.id)
     messages = NAMING + NOT_NAMING
     for number, message in enumerate(messages, 1):
         async with worker.database.transaction() as conn:
@@ -97,6 +100,7 @@ async def test_whatever_a_message_says_the_payment_is_recorded_and_linked_if_it_
             await _insert_payment(conn, text, number=number)
     found = await look(database, request.id)
     assert (found.payments, found.in_time) == (len(NAMING), 7 * len(NAMING))
+    assert (await look(database, "1" * 22)).payments == 0
 
 
 async def test_an_expiry_is_told_only_when_no_payment_in_time_can_come_any_more(
