@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from shared.store.database import Connection
 
 PAGE = 1_000
-"""Rows of a walk that one statement looks at: so each is short, and little is in memory."""
+"""Channels that one statement looks at, with all that belongs to them: so each is short, and little is in memory."""
+PAGE_OF_NUMBERS = 10_000
+"""The same of rows that nothing belongs to."""
 SAMPLE = 50
 """Signatures that are verified of each page, unless the audit goes deep."""
 
@@ -90,6 +92,7 @@ class Audit:
     deep: bool = False
     most_rows: int = 20
     page: int = PAGE
+    page_of_numbers: int = PAGE_OF_NUMBERS
     chance: random.Random = field(default_factory=random.Random)
 
     async def run(self, conn: Connection, progress: Progress | None = None) -> Report:
@@ -126,9 +129,10 @@ class _Run:
     async def page_by_page(self, walk: Walk, rules: Sequence[Rule]) -> None:
         after: Any = walk.value[3]
         is_counted = isinstance(after, str)
+        most = self._audit.page if is_counted else self._audit.page_of_numbers
         total = await reading.size(self._conn, walk)
         read = 0
-        while (page := await reading.page_end(self._conn, walk, after, self._audit.page)) is not None:
+        while (page := await reading.page_end(self._conn, walk, after, most)) is not None:
             last, rows = page
             for rule in rules:
                 await self._look(rule, (after, last), rows)
