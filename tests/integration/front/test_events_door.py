@@ -186,22 +186,25 @@ async def test_in_silence_the_reader_hears_that_the_connection_lives(
                 assert "data" not in await frames.raw(), "what was not asked for moves the place, in silence"
 
 
-async def test_a_revoked_key_ends_its_streams_at_once(running: Running, database_url: str) -> None:
-    url = f"ws://127.0.0.1:{running.port}/v1/events"
+async def test_a_revoked_key_ends_its_streams_and_sockets_at_once(running: Running, database_url: str) -> None:
+    at, key = f"ws://127.0.0.1:{running.port}", running.headers
     await asyncio.wait_for(running.app.state.api_keys.news.until_current(), BOUND_S)
-    async with running.follow() as frames, connect(url, additional_headers=running.headers) as socket:
+    async with (
+        running.follow() as frames,
+        connect(f"{at}/v1/events", additional_headers=key) as events_socket,
+        connect(f"{at}/rpc", additional_headers=key) as rpc_socket,
+    ):
         await frames.next()
-        await socket.recv()
+        await events_socket.recv()
         async with administrator(database_url) as owner:
             await owner.execute("UPDATE api_keys SET revoked_at = now()")
         async with asyncio.timeout(authentication.RECHECK_S / 2):
             assert await frames.next() == {"code": "unauthorized"}
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.recv()
+            for socket in (events_socket, rpc_socket):
+                await socket.wait_closed()
+                assert (socket.close_code, socket.close_reason) == (1008, "unauthorized")
         with pytest.raises(EOFError):
             await frames.next()
-    assert closed.value.rcvd is not None
-    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "unauthorized")
 
 
 async def test_a_stream_goes_on_while_its_key_cannot_be_looked_at(
