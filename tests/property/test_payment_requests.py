@@ -234,7 +234,7 @@ def world(postgres_url: str, _template: str) -> Iterator[World]:
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=waves)
 def test_any_order_of_payments_keeps_the_sums_and_tells_each_thing_once(world: World, script: list[list[Step]]) -> None:
     world.runner.run(world.example(script))
