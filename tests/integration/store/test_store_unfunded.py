@@ -122,6 +122,16 @@ async def test_anything_on_the_ledger_brings_it_back(watched: Connection, worker
     assert (await events_of(watched))[-1] == "channel_revived"
 
 
+async def test_it_is_read_from_its_beginning_though_an_older_release_has_watched_it(
+    watched: Connection, worker: Database
+) -> None:
+    await give_up(worker)
+    await watched.execute("UPDATE channels SET is_watched = true")
+    async with worker.transaction() as conn:
+        assert await channels.revive(conn, [address()]) == [address()]
+        assert await channels.not_watched(conn) == [address()]
+
+
 async def test_fronts_bring_back_and_never_give_up(watched: Connection, front: Database) -> None:
     async with front.connection() as conn:
         with pytest.raises(Exception, match="permission denied"):
