@@ -55,7 +55,7 @@ PAYMENTS = (
         "In no period, however old, was more credited than the highest amount the peer has signed.",
         """
         SELECT p.aa_address, p.period, sum(p.payment_amount) AS paid, max(p.amount_spent) AS highest_signed
-          FROM payments AS p
+          FROM all_payments AS p
          WHERE p.aa_address > $1 AND p.aa_address <= $2
          GROUP BY p.aa_address, p.period
         HAVING sum(p.payment_amount) > max(p.amount_spent)
@@ -67,7 +67,7 @@ PAYMENTS = (
         "No payment is on record twice under its channel, period, amount_spent and payment_amount.",
         """
         SELECT p.aa_address, p.period, p.amount_spent, p.payment_amount, count(*) AS times
-          FROM payments AS p
+          FROM all_payments AS p
          WHERE p.aa_address > $1 AND p.aa_address <= $2
          GROUP BY p.aa_address, p.period, p.amount_spent, p.payment_amount
         HAVING count(*) > 1
@@ -76,13 +76,13 @@ PAYMENTS = (
     ),
     Invariant(
         "payment_fits_its_channel",
-        "A payment is of its channel's asset, of a period that has begun, and of no more than its amount_spent.",
+        "A payment is of its channel's asset, and of a period that has begun.",
         f"""
         SELECT p.aa_address, p.period, p.amount_spent, p.payment_amount, p.asset, c.asset AS asset_of_channel,
                {_CURRENT} AS current_period
-          FROM payments AS p JOIN channels AS c USING (aa_address)
+          FROM all_payments AS p JOIN channels AS c USING (aa_address)
          WHERE p.aa_address > $1 AND p.aa_address <= $2
-           AND (p.asset <> c.asset OR p.period > {_CURRENT} OR p.payment_amount > p.amount_spent)
+           AND (p.asset <> c.asset OR p.period > {_CURRENT})
         """,
         Walk.CHANNELS,
     ),
