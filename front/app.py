@@ -26,6 +26,7 @@ from front.doors import (
     webhook_deliveries,
     webhooks,
 )
+from front.draining import Draining
 from front.gate import Gate
 from front.ordering import Orders
 from front.outcomes import Outcomes
@@ -116,6 +117,7 @@ def create_app(
         docs_url=None,  # see front.doors.docs
         redoc_url=None,
     )
+    app.state.draining = Draining()
     _install_doors(app)
     if local_rpc_port is not None:
         app.add_middleware(LocalDoor, port=local_rpc_port, secret=read_or_make(settings.home))

@@ -196,6 +196,9 @@ class Settings(FileBacked, BaseSettings):
     """Payments that share one database transaction, at most."""
     accept_queue_max: Annotated[int, Field(ge=1, le=1_000_000), Unit("payments")] = 2000
     """Payments that may wait in one front; more are refused with 503."""
+    drain_wait_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False), Unit("s")] = 5
+    """A front that is told to stop says so in `/readyz` and goes on serving for this long, until balancers send it
+    nothing more."""
     answer_url: Annotated[HttpUrl | None, Unit("URL", "nobody is asked")] = None
     """The application that is asked, with each payment, what to answer to the payer: docs/answers.md."""
     answer_secret_file: Annotated[Path, Unit("file", "`SLUICE_HOME/answer.secret`")] = Field(

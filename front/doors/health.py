@@ -27,8 +27,10 @@ async def healthz() -> Response:
     "/readyz", summary="Payments can be taken", responses={503: {"description": "They cannot, `reasons` says why"}}
 )
 async def readyz(request: Request) -> Response:
-    """Check the database, its schema, the receiver's identity and the watcher."""
-    reasons = await _reasons(request.app.state.database, request.app.state.settings)
+    """Check the database, its schema, the receiver's identity and the watcher; a front that leaves is not ready."""
+    state = request.app.state
+    leaves = state.draining.is_announced
+    reasons = ["draining"] if leaves else await _reasons(state.database, state.settings)
     body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
     return JSONResponse(body, 503 if reasons else 200, headers=NO_STORE)
 

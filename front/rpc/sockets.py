@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from starlette.websockets import WebSocket
 
+    from front.draining import Draining
     from front.rpc.errors import RpcError
     from shared.events.feed import Feed, Follower
 
@@ -41,6 +42,8 @@ MAX_SOCKETS = 100
 MAX_IN_FLIGHT = 16
 SEND_S = 30.0
 EVENTS_WAIT_S = 15.0
+LAST_ANSWERS_S = 2.0
+"""A process that leaves waits for outcomes no more, so calls end soon."""
 _PAUSE_S = 1.0
 _TOO_LARGE: Final = 1009
 _NOT_ALLOWED: Final = 1008
@@ -115,14 +118,18 @@ class Conversation:
             tasks.append(asyncio.create_task(self._tell(self._follower)))
         if self._until_ended is not None:
             tasks.append(asyncio.create_task(self._look_after_key(self._until_ended)))
+        tasks.append(asyncio.create_task(self._leave(self._websocket.app.state.draining)))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            code, reason = task.result()
+        ends = [task.result() for task in done]
+        if self._calls and any(code == _RESTARTING for code, _ in ends):
+            # He has asked, and nobody but us can tell him: what is under way is answered first.
+            await asyncio.wait(self._calls, timeout=LAST_ANSWERS_S)
+        for code, reason in ends:
             if code:
                 await self._close(code, reason)
         if self._calls:
@@ -199,6 +206,11 @@ class Conversation:
         except Problem as problem:
             return _NOT_ALLOWED, problem.code
         return 0, ""
+
+    @staticmethod
+    async def _leave(draining: Draining) -> tuple[int, str]:
+        await draining.streams_end.wait()
+        return _RESTARTING, StreamEndedError.code
 
     # ----------------------------------------------------------------------------------------------------- sending
 

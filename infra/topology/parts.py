@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 START_BOUND_S = 60.0
-STOP_BOUND_S = 30.0
-"""Longer than a front drains (20 s) and than a worker finishes the step in hand (10 s)."""
+STOP_BOUND_S = 45.0
+"""Longer than a front drains (30 s) and than a worker finishes the step in hand (10 s)."""
 _PROBE_PAUSE_S = 0.05
 _PROBE_TIMEOUT_S = 2.0
 

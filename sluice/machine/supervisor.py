@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 START_BOUND_S = 60
 LEDGER_PATIENCE_S = 15
 """After this long people are told that no hub has answered yet."""
-STOP_BOUND_S = 25
+STOP_BOUND_S = 30
 """Longer than a front drains and than a worker finishes the task in hand."""
 BACKLOG = 2048
 FEES = 1_000_000
@@ -208,11 +208,24 @@ class Stack:
         ):
             handed = [common.fileno(), own.fileno()]
             words = ["-m", "sluice.cli", "front", *(word for fd in handed for word in ("--bind", f"fd://{fd}"))]
-            child = self._start(f"front-{number}", words, undo, pass_fds=handed)
+            child = self._start(f"front-{number}", words, undo, pass_fds=handed, settings=self._of_fronts)
             return child, f"http://127.0.0.1:{own.getsockname()[1]}/"
 
-    def _start(self, name: str, words: list[str], undo: ExitStack, *, pass_fds: Sequence[int] = ()) -> Child:
-        child = start_part(name, words, self.settings, pass_fds=pass_fds)
+    @property
+    def _of_fronts(self) -> Settings:
+        # They stop together, and no balancer is between them and whoever pays: there is nobody to wait for.
+        return self.settings.model_copy(update={"drain_wait_s": 0.0})
+
+    def _start(
+        self,
+        name: str,
+        words: list[str],
+        undo: ExitStack,
+        *,
+        pass_fds: Sequence[int] = (),
+        settings: Settings | None = None,
+    ) -> Child:
+        child = start_part(name, words, settings or self.settings, pass_fds=pass_fds)
         undo.callback(child.stop, within_s=STOP_BOUND_S)
         self.children.append(child)
         return child

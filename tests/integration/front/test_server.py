@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from front.server import DRAIN_S
+from front.server import FINISH_S
 from shared.settings import Settings, environment
 from shared.store.api_keys import Scope
 from tests.receiving_support import Payer
@@ -70,7 +70,7 @@ async def test_two_fronts_share_a_port_and_stop_in_order(database_url: str, work
     payer = Payer()
     await worker.open(payer)
     shared, *own = (free_port() for _ in range(3))
-    settings = Settings(database_url=database_url, port=shared, log_format="json")
+    settings = Settings(database_url=database_url, port=shared, log_format="json", drain_wait_s=0.2)
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
         fronts = []
@@ -112,7 +112,7 @@ async def test_open_streams_of_events_do_not_hold_up_a_front_that_stops(
     database_url: str, worker: Worker, tmp_path: Path
 ) -> None:
     port = free_port()
-    settings = Settings(database_url=database_url, port=port, log_format="json")
+    settings = Settings(database_url=database_url, port=port, log_format="json", drain_wait_s=0.2)
     headers = {"authorization": f"Bearer {await worker.make_key(Scope.READ)}"}
     async with (
         httpx.AsyncClient(trust_env=False, timeout=START_S) as http,
@@ -123,6 +123,6 @@ async def test_open_streams_of_events_do_not_hold_up_a_front_that_stops(
             lines = stream.aiter_lines()
             assert "retry" in await anext(lines)
             front.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(DRAIN_S / 2):
+            async with asyncio.timeout(FINISH_S / 2):
                 assert [line async for line in lines][-1] == "", "the stream ends in order, and long before the limit"
         assert await asyncio.to_thread(front.wait, START_S) == 0

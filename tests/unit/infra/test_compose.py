@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from front.server import DRAIN_S
+from front.server import stop_bound_s
 from infra.topology import EdgeError, nginx_program, render
 from shared.settings import Settings, variable_of
 from tests.infra_files import ROOT, compose, document, env_file, faults, schema
@@ -96,7 +96,7 @@ def test_parts_wait_for_what_they_need() -> None:
 
 
 def test_nobody_is_killed_before_he_is_done() -> None:
-    assert seconds(SERVICES["front"]["stop_grace_period"]) > DRAIN_S + 5
+    assert seconds(SERVICES["front"]["stop_grace_period"]) > stop_bound_s(Settings())
     assert seconds(SERVICES["worker"]["stop_grace_period"]) > STOP_BOUND_S
     [edge] = re.findall(r"worker_shutdown_timeout (\d+)s;", (ROOT / "infra/nginx/nginx.conf.template").read_text())
     assert seconds(SERVICES["nginx"]["stop_grace_period"]) > int(edge)

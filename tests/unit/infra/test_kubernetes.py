@@ -8,7 +8,7 @@ import pytest
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 
 from front.app import create_app
-from front.server import DRAIN_S
+from front.server import stop_bound_s
 from shared.settings import Settings, variable_of
 from tests.infra_files import ROOT, document, documents, faults, schema
 from worker.thread import STOP_BOUND_S
@@ -118,8 +118,10 @@ def volumes_of(name: str) -> set[str]:
 def test_nobody_is_killed_before_he_is_done() -> None:
     front = PODS["sluice-front"]
     [container] = front["containers"]
-    waits_s = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
-    assert front["terminationGracePeriodSeconds"] > waits_s + DRAIN_S + 5
+    given = {each["name"]: each["value"] for each in container["env"]}
+    assert front["terminationGracePeriodSeconds"] > stop_bound_s(
+        Settings(drain_wait_s=float(given["SLUICE_DRAIN_WAIT_S"]))
+    )
     assert PODS["sluice-worker"]["terminationGracePeriodSeconds"] > STOP_BOUND_S
 
 

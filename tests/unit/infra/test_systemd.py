@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from front.server import DRAIN_S
+from front.server import stop_bound_s
 from shared.settings import Settings, variable_of
 from tests.infra_files import ROOT
 from worker.thread import STOP_BOUND_S
@@ -83,5 +83,5 @@ def test_nobody_is_killed_before_he_is_done() -> None:
     def bound_s(name: str) -> int:
         return int(re.findall(r"^TimeoutStopSec=(\d+)$", (UNITS / name).read_text(), re.MULTILINE)[0])
 
-    assert bound_s("sluice-front@.service") > DRAIN_S + 5
+    assert bound_s("sluice-front@.service") > stop_bound_s(Settings())
     assert bound_s("sluice-worker@.service") > STOP_BOUND_S
