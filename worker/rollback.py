@@ -3,6 +3,7 @@
 What shows it                                                          found by
 ---------------------------------------------------------------------  -------------------------------------------
 its pulse is behind the mark that is kept outside of it                `begin`, `Guard.marked`, `look`
+it was worked with, and there is no mark to compare it with            `begin`
 the ledger has a unit of ours that our journal does not know           `examine`
 a peer closes with a package of ours for more than we have signed      `doubt_promise`
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from shared.obyte.history import ProvenUnit
     from shared.store.database import Connection
     from shared.store.instance import Instance
+    from shared.store.mark import Mark
     from worker.alarms import Alarms
     from worker.guard import Guard
 
@@ -43,6 +45,8 @@ STILL_RIGHT = (Meaning.CONFIRM, Meaning.FRAUD_PROOF)
 """Answers to a closing: what they say does not depend on what was signed after the backup."""
 CLOCKS_DIFFER_S = 600
 """Units as little younger than the database prove nothing: the ledger's clock and ours may differ."""
+UNUSED = 1
+"""The pulse of a database on which one term began and did nothing: it may have ended before there was a mark."""
 MAX_KNOWN = 10_000
 
 
@@ -70,11 +74,8 @@ class Rollback:
         mark.read()
         async with self._guard.transaction() as conn:
             here = await instance.read(conn)
-            if here is not None and here.pulse < mark.pulse:
-                reason = f"its pulse is {here.pulse} and was {mark.pulse} before: it is a backup, or lost transactions"
-                pulse = await self._note(conn, reason)
-            else:
-                pulse = await instance.beat(conn)
+            reason = None if here is None else _why_doubted(here, mark)
+            pulse = await instance.beat(conn) if reason is None else await self._note(conn, reason)
         await mark.keep(pulse)
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -151,6 +152,16 @@ class Rollback:
             and unit.unit_hash not in self._known
             and any(author.get("address") == self._own_address for author in objects(unit.unit.get("authors")))
         )
+
+
+def _why_doubted(here: Instance, mark: Mark) -> str | None:
+    """Return why a database must not be signed on when a term begins, None if nothing speaks against it."""
+    if here.pulse < mark.pulse:
+        return f"its pulse is {here.pulse} and was {mark.pulse} before: it is a backup, or lost transactions"
+    if mark.is_missing and here.pulse > UNUSED:
+        # What was lost may be payments alone, of which the ledger says nothing.
+        return "it was worked with, and this machine has no mark to compare it with: it may be a backup"
+    return None
 
 
 def _is_later(here: Instance, at_s: int) -> bool:

@@ -61,6 +61,11 @@ class Mark:
         self.pulse = 0
         """The furthest known, 0 while nothing is."""
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether there should be a file that tells how far the database has come, and nothing does."""
+        return self._file is not None and self.pulse == 0
+
     def read(self) -> None:
         """Learn what is in the file, which another worker of this machine may have written since."""
         if self._file is None:

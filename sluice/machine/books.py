@@ -32,7 +32,7 @@ async def check_books(conn: Connection, settings: Settings, here: Instance) -> F
         advice = "if there is a newer backup restore that; else start the worker, which signs nothing on old records"
         return Finding(_CHECK, Verdict.FAIL, found, advice)
     if here.restored_at_s is None:
-        return _unmarked(settings) if kept is None else Finding(_CHECK, Verdict.OK, "never restored")
+        return _unmarked(settings, here) if kept is None else Finding(_CHECK, Verdict.OK, "never restored")
     if here.watcher_age_s is None:
         found = f"restored: {here.restored_reason}"
         return Finding(_CHECK, Verdict.FAIL, found, "let the worker read the ledger first: is it in step with its hub?")
@@ -42,8 +42,13 @@ async def check_books(conn: Connection, settings: Settings, here: Instance) -> F
     return Finding(_CHECK, Verdict.OK, "restored, and agreeing with the ledger since")
 
 
-def _unmarked(settings: Settings) -> Finding:
+def _unmarked(settings: Settings, here: Instance) -> Finding:
     if not settings.wallet_file.exists():
         return Finding(_CHECK, Verdict.OK, "never restored, as far as this machine can know")
-    found = f"there is no {mark_file_of(settings.wallet_file, settings.network)}: a restore could go unnoticed"
-    return Finding(_CHECK, Verdict.WARN, found, "let the worker write files beside its wallet file")
+    found = f"there is no {mark_file_of(settings.wallet_file, settings.network)}"
+    if here.watcher_age_s is not None and here.watcher_age_s <= settings.watcher_max_silence_s:
+        # A worker is awake: it keeps its mark elsewhere, or only in its memory.
+        advice = "if the worker runs on this machine, let it write files beside its wallet file"
+    else:
+        advice = "copy it from where the worker ran last: without it a worker takes the database for a restored one"
+    return Finding(_CHECK, Verdict.WARN, found, advice)

@@ -278,6 +278,25 @@ async def test_doctor_explains_a_restored_database_until_it_is_trusted(
     assert "Go on?" not in again.output
 
 
+async def test_doctor_misses_the_mark_where_a_worker_would(tmp_path: Path, database_url: str) -> None:
+    settings = Settings(home=tmp_path, database_url=database_url)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO instance (network, own_address, watcher_synced_at, pulse) VALUES ('devnet', %s, now(), 5)",
+            ("M" * 32,),
+        )
+        elsewhere = await findings(settings)
+        settings.wallet_file.touch(mode=0o600)
+        awake = await findings(settings)
+        connection.execute("UPDATE instance SET watcher_synced_at = now() - interval '1 day'")
+        before_a_start = await findings(settings)
+
+    assert elsewhere["records"][0] is Verdict.OK
+    assert [found["records"][0] for found in (awake, before_a_start)] == [Verdict.WARN] * 2
+    assert "beside its wallet file" in awake["records"][2]
+    assert "copy it from where the worker ran last" in before_a_start["records"][2]
+
+
 async def test_doctor_tells_every_alarm_that_stands_with_what_to_do(tmp_path: Path, database_url: str) -> None:
     settings = Settings(home=tmp_path, database_url=database_url)
     quiet = await findings(settings)

@@ -106,6 +106,14 @@ async def is_calm(world: World) -> bool:
     return not await has_alarm(world)
 
 
+async def restored_reason(world: World) -> str:
+    async with world.database.connection() as conn:
+        here = await instance.read(conn)
+    assert here is not None
+    assert here.restored_reason is not None
+    return here.restored_reason
+
+
 async def paid_channel(backups: Backups, *amounts: int) -> Peer:
     """A channel that is open and in which some was paid, while a worker was running that has stopped since."""
     world = backups.world
@@ -248,23 +256,70 @@ async def test_an_order_that_the_backup_was_about_to_carry_out_is_given_up(backu
     assert world.triggers(peer, "close") == sent
 
 
-async def test_a_worker_without_a_mark_knows_a_restore_by_its_own_units_on_the_ledger(backups: Backups) -> None:
+async def test_a_worker_whose_mark_was_restored_too_knows_it_by_its_own_units_on_the_ledger(backups: Backups) -> None:
     world = backups.world
     peer = await paid_channel(backups, 40_000)
     await backups.let_an_hour_pass()
     await backups.make()
+    old_mark = backups.mark_file.read_bytes()
     async with backups.running():
         await world.until_done(await world.order_close(peer))
         await world.until(peer, lambda channel: channel.status is Status.CLOSING_BY_ME, "closing")
     await backups.restore()
-    backups.mark_file.unlink()
+    backups.mark_file.write_bytes(old_mark)
     async with backups.running():
         await eventually(lambda: has_alarm(world), "the alarm")
-    async with world.database.connection() as conn:
-        here = await instance.read(conn)
-    assert here is not None
-    assert here.restored_reason is not None
-    assert world.triggers(peer, "close")[0] in here.restored_reason
+    assert world.triggers(peer, "close")[0] in await restored_reason(world)
+
+
+async def test_a_used_database_without_its_mark_is_doubted_although_the_ledger_says_nothing(backups: Backups) -> None:
+    """The backup is younger than ten minutes, and all that was lost with it are payments."""
+    world = backups.world
+    peer = await paid_channel(backups, 40_000)
+    await backups.make()
+    async with backups.running():
+        await world.pay(peer, 30_000)
+    await backups.restore()
+    backups.mark_file.unlink()
+    async with backups.running():
+        await world.until(peer, is_unsure, "unsure")
+        await eventually(lambda: has_alarm(world), "the alarm")
+        assert "no mark" in await restored_reason(world)
+        peer.close(admits=70_000)
+        await world.until(peer, is_closed, "closed")
+    assert world.triggers(peer, "close") == []
+
+
+async def test_a_worker_that_ended_before_its_first_mark_starts_without_alarm(
+    backups: Backups, expected_errors: set[str]
+) -> None:
+    expected_errors.clear()
+    world = backups.world
+    async with backups.running():
+        await eventually(world.is_awake, "a heartbeat")
+    backups.mark_file.unlink()
+    await backups.change("UPDATE instance SET pulse = 1")
+    async with backups.running():
+        await eventually(world.is_awake, "a heartbeat")
+        assert await is_calm(world)
+
+
+async def test_a_stand_by_without_a_mark_learns_it_from_a_database_in_use(
+    backups: Backups, tmp_path: Path, expected_errors: set[str]
+) -> None:
+    """A second worker on a new machine, and then the first one goes: nothing is in doubt."""
+    expected_errors.clear()
+    world = backups.world
+    new = Mark(tmp_path / "another machine.mark", own_address=OWN_KEY.address, network="devnet")
+    async with backups.running():
+        await eventually(world.is_awake, "a heartbeat")
+        task = asyncio.create_task((stand_by := world.runtime(pace=PACE, mark=new)).run())
+        await eventually(lambda: asyncio.to_thread((tmp_path / "another machine.mark").exists), "its mark")
+    await asyncio.wait_for(stand_by.holding.wait(), BOUND_S)
+    await eventually(world.is_awake, "a heartbeat")
+    assert await is_calm(world)
+    stand_by.stop()
+    await asyncio.wait_for(task, BOUND_S)
 
 
 async def test_the_history_of_an_imported_seed_is_no_restore(backups: Backups, expected_errors: set[str]) -> None:

@@ -39,6 +39,15 @@ async def test_what_is_kept_is_known_to_the_next_process(file: Path) -> None:
     assert modes_in(file.parent) == {"wallet.json.devnet.mark": 0o600}
 
 
+async def test_a_mark_is_missing_where_there_should_be_a_file_and_nothing_is_known(file: Path) -> None:
+    kept = mark(file)
+    assert kept.is_missing
+    await kept.keep(1)
+    assert not kept.is_missing
+    assert not mark(file).is_missing
+    assert not Mark().is_missing, "the mark of a process without a file begins with the process"
+
+
 async def test_a_mark_never_goes_back_whoever_writes_it(file: Path) -> None:
     behind = mark(file)
     await mark(file).keep(9)
