@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -58,3 +59,21 @@ def test_a_message_holds_a_limited_number_of_texts() -> None:
     with pytest.raises(TextsError) as caught:
         Texts(max_texts=2).feed(b"[][][]")
     assert (caught.value.code, len(caught.value.found)) == ("too_many_texts", 2)
+
+
+@pytest.mark.parametrize("begin", [b"[" + b"[]," * 20_000, b'["' + b"\\n" * 30_000])
+def test_who_sends_byte_by_byte_keeps_nobody_waiting(begin: bytes) -> None:
+    texts = Texts()
+    assert texts.feed(begin) == []
+    began_s = time.process_time()
+    for _ in range(1_000):
+        assert texts.feed(b" ") == []
+    assert time.process_time() - began_s < 2  # looking at all of it again took a minute
+
+
+def test_after_what_was_dropped_nothing_is_left_of_it() -> None:
+    texts = Texts(max_bytes=10)
+    for endless in (b'["[[[[[[[[[[', b"[[[[[[[[[[[[", b'{"a":"\\" {[[['):
+        with pytest.raises(TextsError):
+            texts.feed(endless)
+        assert texts.feed(b'["]"]') == [b'["]"]']
