@@ -30,6 +30,8 @@ _SECRET_NAME = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(?P<start>[a-z][a-z0-9+.-]*://[^\s/:@]*):[^\s/@]+@", re.IGNORECASE)
 _SIGNED_PACKAGE = re.compile(r"""\{[^{}]*["']signed_message\\?["']""")
+_BEARER = re.compile(r"(?P<start>\bbearer[ .]+|whsec_|sluice_)(?P<secret>[\w+/=-]{32,})", re.IGNORECASE | re.ASCII)
+"""Keys and secrets as they stand in headers, which libraries write out word by word at level debug."""
 _DEEPEST = 6
 _TALKATIVE = ("alembic", "httpcore", "httpx", "websockets")
 """Libraries that tell at level info what is of use only for finding a fault in them: each request, each connection."""
@@ -109,7 +111,7 @@ def _clean_mapping(mapping: Mapping[str, Any], depth: int) -> dict[str, Any]:
 def _clean_text(text: str) -> str:
     if _SIGNED_PACKAGE.search(text):
         return REDACTED
-    return _URL_PASSWORD.sub(rf"\g<start>:{REDACTED}@", text)
+    return _BEARER.sub(rf"\g<start>{REDACTED}", _URL_PASSWORD.sub(rf"\g<start>:{REDACTED}@", text))
 
 
 _CHAIN: list[Processor] = [

@@ -117,6 +117,27 @@ def test_passwords_inside_urls_are_hidden_even_in_tracebacks(lines: Any) -> None
     assert f"postgresql://sluice:{REDACTED}@db/sluice" in lines()[0]["exception"]
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("< %s: Bearer sluice_{0}", "< authorization: Bearer [redacted]"),
+        ("< %s: sluice, bearer.sluice_{0}", "< authorization: sluice, bearer.[redacted]"),
+        ("%s: sluice_{0}, whsec_{0}=", "authorization: sluice_[redacted], whsec_[redacted]"),
+        ("%s: bearer {0}", "authorization: bearer [redacted]"),
+    ],
+)
+def test_keys_in_headers_that_a_library_writes_out_are_hidden(lines: Any, line: str, shown: str) -> None:
+    logging.getLogger("uvicorn.error").warning(line.format("aB3-_" * 9), "authorization")
+
+    assert lines()[0]["message"] == shown
+
+
+def test_names_that_only_begin_like_keys_are_shown(lines: Any) -> None:
+    get_logger("x").info("sluice_payments_total", path="/var/lib/sluice_home")
+
+    assert (lines()[0]["message"], lines()[0]["path"]) == ("sluice_payments_total", "/var/lib/sluice_home")
+
+
 def test_secrets_are_hidden_before_logging_was_configured(caplog: pytest.LogCaptureFixture) -> None:
     get_logger("sdk").warning("opened", passphrase="hunter2")
 
