@@ -213,11 +213,15 @@ async def get_channels_for_peer(call: Call, peer: JsonValue, asset: JsonValue = 
 
 
 async def get_command(call: Call, command_id: JsonValue) -> list[Any]:
-    """Return what became of an order. A package in it is shown to who had it signed."""
+    """Return what became of an order; to a key that may not read only its own. A package is shown to who had it signed.
+
+    What a peer has answered to a payment may be what was bought.
+    """
+    own = None if Scope.READ in call.caller.scopes else call.caller.key_id
     is_id = isinstance(command_id, int) and not isinstance(command_id, bool) and 0 < command_id <= _LARGEST_ID
     with database_errors():
         async with call.rpc.database.connection() as conn:
-            command = await commands.get(conn, cast("int", command_id)) if is_id else None
+            command = await commands.get(conn, cast("int", command_id), api_key_id=own) if is_id else None
     if command is None:
         raise failed("there is no command with this number", "unknown_command")
     return [opened(plain(command_view(command)), call.caller)]

@@ -67,7 +67,7 @@ _HAS_ROOM = """
            OR EXISTS (SELECT FROM commands WHERE idempotency_key = $3)
 """
 
-_GET = f"SELECT {_COLUMNS} FROM commands WHERE id = $1"
+_GET = f"SELECT {_COLUMNS} FROM commands WHERE id = $1 AND ($2::bigint IS NULL OR api_key_id = $2)"
 
 _FIND = f"SELECT {_COLUMNS} FROM commands WHERE id = ANY($1)"
 
@@ -130,9 +130,9 @@ async def has_room(conn: Connection, api_key_id: int, most: int, *, idempotency_
     return bool(await conn.fetchval(_HAS_ROOM, api_key_id, most, idempotency_key))
 
 
-async def get(conn: Connection, command_id: int) -> Command | None:
-    """Return a command as it stands."""
-    row = await conn.fetchrow(_GET, command_id)
+async def get(conn: Connection, command_id: int, *, api_key_id: int | None = None) -> Command | None:
+    """Return a command as it stands; with `api_key_id` only one that this key has asked for."""
+    row = await conn.fetchrow(_GET, command_id, api_key_id)
     return None if row is None else _command_of(row)
 
 

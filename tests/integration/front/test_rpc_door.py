@@ -240,6 +240,20 @@ async def test_a_call_with_a_key_is_one_order_for_each_caller(
     assert len((await all_rows(database_url))["commands"]) == 3, "each caller has keys of his own"
 
 
+async def test_who_may_spend_and_not_read_sees_what_he_has_ordered_himself(
+    caller: Keyed, doors: Doors, worker: Worker
+) -> None:
+    payer = Payer()
+    await worker.open(payer)
+    spender = doors.keyed(await make_key(worker.database, Scope.SPEND))
+    orders = [await one.call("close", [payer.channel], idempotency_key="k") for one in (caller, spender)]
+    foreign, own = [order["error"]["data"]["command_id"] for order in orders]
+    hidden = await spender.call("getCommand", [foreign])
+    assert hidden["error"]["data"]["code"] == "unknown_command"
+    assert (await spender.call("getCommand", [own]))["result"]["id"] == own
+    assert (await caller.call("getCommand", [own]))["result"]["id"] == own
+
+
 async def test_packages_are_shown_to_the_key_that_had_them_signed(world: World, tmp_path: Path) -> None:
     settings = Settings(database_url=world.database_url, home=tmp_path)
     async with world.running(), doors_of(settings) as doors:
