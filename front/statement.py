@@ -1,8 +1,9 @@
 """Payments as a statement in CSV: what there was before, every payment, what there is after. As of one moment.
 
-For each asset: the balance of the `opening` row plus the amounts of the `payment` rows is the balance of the `closing`
-row. A balance is what the payments that were asked for come to, from the first one on record: the closing of one month
-is the opening of the next.
+For each asset: the balance of the `opening` row plus the amounts of the rows between is the balance of the `closing`
+row. A balance is what the payments that were asked for come to, from the first one: the closing of one month is the
+opening of the next. Of months that were dropped (`SLUICE_PAYMENTS_RETENTION_S`) there is one row `dropped` each, with
+their sum.
 
 The rows are written to a file first, at the database's pace: a slow reader must not keep a transaction open.
 """
@@ -15,7 +16,7 @@ import tempfile
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-from shared.store import payments
+from shared.store import archive, payments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,14 +47,25 @@ async def write_statement(conn: Connection, which: Filter) -> IO[bytes]:
     within = await _totals(conn, which)
     if sum(count for count, _ in within.values()) > MAX_ROWS:
         raise StatementTooLargeError
-    assets = sorted({*before, *within}) or [which.asset or "base"]
+    dropped = await archive.dropped(conn, which)
+    earlier = [month for month in dropped if which.since is not None and month.begins_at < which.since]
+    listed = [month for month in dropped[len(earlier) :] if which.until is None or month.begins_at < which.until]
+    assets = sorted({*before, *within, *(month.asset for month in (*earlier, *listed))}) or [which.asset or "base"]
+    amounts = dict.fromkeys(assets, 0)
     balances = {asset: before.get(asset, (0, 0))[1] for asset in assets}
+    for month in earlier:
+        balances[month.asset] += month.amount
     file = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - whoever reads it closes it
     text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for asset in assets:
         writer.writerow(_balance_row("opening", asset, which.since, balances[asset]))
+    for month in listed:
+        balances[month.asset] += month.amount
+        amounts[month.asset] += month.amount
+        row = _balance_row("dropped", month.asset, month.begins_at, balances[month.asset])
+        writer.writerow({**row, "amount": month.amount})
     async for payment in payments.export(conn, which):
         balances[payment.asset] += payment.payment_amount
         writer.writerow(
@@ -71,7 +83,7 @@ async def write_statement(conn: Connection, which: Filter) -> IO[bytes]:
             }
         )
     for asset in assets:
-        amount = within.get(asset, (0, 0))[1]
+        amount = amounts[asset] + within.get(asset, (0, 0))[1]
         writer.writerow({**_balance_row("closing", asset, which.until, balances[asset]), "amount": amount})
     text.flush()
     text.detach()

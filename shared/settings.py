@@ -219,7 +219,18 @@ class Settings(FileBacked, BaseSettings):
     webhook_retention_s: Duration = 604_800
     """How long deliveries stay on record after their end, with their attempts (7 days)."""
     events_retention_s: Duration = 2_592_000
-    """How long events are kept for readers that come back (30 days). Payments stay on record for ever."""
+    """How long events are kept for readers that come back (30 days)."""
+    payments_archive_after_s: Annotated[
+        float,
+        Field(ge=0, le=3_153_600_000, allow_inf_nan=False),
+        Unit("s", "5 days more than `SLUICE_EVENTS_RETENTION_S`"),
+    ] = Field(default_factory=lambda data: data.get("events_retention_s", 2_592_000) + 432_000)
+    """Payments move to the archive, where everything still finds them, when the end of their channel's period was seen
+    this long ago. 0: never. docs/scaling.md"""
+    payments_retention_s: Annotated[
+        float, Field(ge=0, le=3_153_600_000, allow_inf_nan=False), Unit("s", "for ever")
+    ] = 0
+    """Archived payments are dropped, by whole months, when they are older than this; their sums stay. 0: never."""
 
     trusted_proxies: Annotated[Networks, NoDecode, Unit("networks")] = ("127.0.0.0/8", "::1/128")
     """Networks of the proxies in front of us, separated by commas: who connects from them says in `X-Forwarded-For` for
@@ -287,6 +298,25 @@ class Settings(FileBacked, BaseSettings):
         most = info.data.get("max_channel_timeout_s", seconds)
         if not least <= seconds <= most:
             raise ValueError(f"must lie between the shortest and the longest channel timeout ({least} to {most})")
+        return seconds
+
+    @field_validator("payments_archive_after_s")
+    @classmethod
+    def _not_while_events_are_kept(cls, seconds: float, info: ValidationInfo) -> float:
+        # A payment is an event, too: it leaves the stream with the others.
+        least = info.data.get("events_retention_s", seconds)
+        if 0 < seconds < least:
+            raise ValueError(f"must be 0, or not below SLUICE_EVENTS_RETENTION_S ({least:g})")
+        return seconds
+
+    @field_validator("payments_retention_s")
+    @classmethod
+    def _not_before_the_archive(cls, seconds: float, info: ValidationInfo) -> float:
+        least = info.data.get("payments_archive_after_s", seconds)
+        if seconds and not 0 < least <= seconds:
+            raise ValueError(
+                f"must be 0, or not below SLUICE_PAYMENTS_ARCHIVE_AFTER_S ({least:g}), which must not be 0 then"
+            )
         return seconds
 
     @field_validator("watcher_max_silence_s")

@@ -16,6 +16,7 @@ from shared.settings import SettingsError
 from shared.store.database import Database, Role
 from shared.store.mark import Mark, mark_file_of
 from shared.webhooks.resolving import Resolver
+from worker.archiving import Keeping
 from worker.closing_watch import ClosingLimits
 from worker.devices.messenger import Device
 from worker.errors import ConfigurationError
@@ -117,6 +118,7 @@ class RuntimeThread:
                 confirm_from=settings.confirm_closings_from,
             ),
             retention=Retention(settings.events_retention_s),
+            keeping=Keeping(settings.payments_archive_after_s or None, settings.payments_retention_s or None),
             patience=Patience(settings.unfunded_channel_expiry_s or None),
             device=device,
             webhooks=webhooks,

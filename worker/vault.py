@@ -19,6 +19,7 @@ from shared.store.errors import InstanceMismatchError
 from shared.store.mark import Mark
 from worker.agent_versions import LOOK_S, AgentVersions
 from worker.alarms import Alarms
+from worker.archiving import Archiving, Keeping
 from worker.channel_reader import ChannelReader
 from worker.closing_watch import ClosingLimits, ClosingWatch
 from worker.commands import CommandPace, Commands, OpeningRules, Tools, all_kinds
@@ -105,6 +106,7 @@ class Circumstances:
     spending: Spending = field(default_factory=Spending)
     closing: ClosingLimits = field(default_factory=ClosingLimits)
     retention: Retention = field(default_factory=Retention)
+    keeping: Keeping = field(default_factory=Keeping)
     patience: Patience = field(default_factory=Patience)
     clock: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
@@ -228,6 +230,7 @@ class Vault:
                 tasks.create_task(self._crowding.run(), name="vault-crowding"),
                 tasks.create_task(self.wallet.keep_house(), name="vault-housekeeping"),
                 tasks.create_task(Forgetting(self._guard, self._given.retention).run(), name="vault-forgetting"),
+                tasks.create_task(Archiving(self._guard, self._given.keeping).run(), name="vault-archiving"),
                 tasks.create_task(
                     GivingUp(self._guard, self._watcher, self._given.patience).run(), name="vault-giving-up"
                 ),

@@ -95,8 +95,8 @@ _PAGE[200]["content"]["text/csv"] = {"schema": {"type": "string"}, "example": ex
 async def list_payments(request: Request, _caller: Reader, query: Annotated[PaymentsQuery, Query()]) -> Response:
     """List payments; with `Accept: text/csv`, a statement of all of them as of one moment.
 
-    In a statement, for each asset, the balance of the row `opening` plus the amounts of the rows `payment` is the
-    balance of the row `closing`.
+    In a statement, for each asset, the balance of the row `opening` plus the amounts of the rows `payment`, and of a
+    row `dropped` for each month of which only the sum was kept, is the balance of the row `closing`.
     """
     database = request.app.state.database
     if _CSV.search(request.headers.get("accept", "")):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from shared.audit.packages import address_fault, package_fault
+from shared.store.audit.archive import ARCHIVE
 from shared.store.audit.channels import CHANNELS
 from shared.store.audit.packages import ADDRESSES, CLAIMS, SENT_PACKAGES
 from shared.store.audit.payments import PAYMENTS
@@ -79,4 +80,4 @@ INSPECTIONS = (
     ),
 )
 
-RULES: tuple[Rule, ...] = (*PAYMENTS, *CHANNELS, *VAULT, *REQUESTS, *STREAM, *INSPECTIONS)
+RULES: tuple[Rule, ...] = (*PAYMENTS, *ARCHIVE, *CHANNELS, *VAULT, *REQUESTS, *STREAM, *INSPECTIONS)

@@ -211,7 +211,8 @@ class Acceptor:
             for package in packages
             if (found := locked.get(package.terms.aa_address)) and may_be_duplicate(found.channel, package.terms)
         }
-        earlier = await payments.find(conn, repeated) if repeated else {}
+        finished = {key for key in repeated if key[1] < locked[key[0]].channel.current_period}
+        earlier = await payments.find(conn, repeated, finished=finished) if repeated else {}
         with_units = [address for address, found in locked.items() if found.has_peer_units]
         units = await peer_units.of(conn, with_units) if with_units else {}
         at_hand = {

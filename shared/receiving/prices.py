@@ -35,7 +35,7 @@ async def misses(conn: Connection, payment: SignedPayment, price: Price) -> Refu
         asset = payment.channel_parameters.asset  # held against the channel's address before anything is credited
     if asset == price.asset and terms.payment_amount >= price.amount:
         return None
-    if await payments.find(conn, [terms.key]):
+    if await payments.find(conn, [terms.key], finished=[terms.key]):
         return None
     if asset != price.asset:
         return Refusal("wrong_asset", f"the price is in {price.asset}, the package's channel is in {asset}")

@@ -1,4 +1,7 @@
-"""Payments: one row for each package that was credited. The money itself is the key, so each is credited once."""
+"""Payments: one row for each package that was credited. The money itself is the key, so each is credited once.
+
+Those of finished periods may be in the archive (`shared.store.archive`): readers find them in both places.
+"""
 
 # ruff: noqa: S608 - statements are joined from constants only
 
@@ -67,12 +70,24 @@ _FIND = f"""
       JOIN payments USING (aa_address, period, amount_spent, payment_amount)
 """
 
+_FIND_ARCHIVED = _FIND.replace("JOIN payments", "JOIN payments_archive")
 
-async def find(conn: Connection, keys: Collection[PaymentKey]) -> dict[PaymentKey, Payment]:
-    """Return those of the payments that are on record. Call it under the channels' locks to judge duplicates."""
+
+async def find(
+    conn: Connection, keys: Collection[PaymentKey], *, finished: Collection[PaymentKey] = ()
+) -> dict[PaymentKey, Payment]:
+    """Return those of the payments that are on record. Call it under the channels' locks to judge duplicates.
+
+    `finished`: those of the keys whose period may be over. If they are not found they are looked for in the archive;
+    the others cannot be there, and cost no look.
+    """
     rows = await conn.fetch(_FIND, *_columns(keys, 4))
-    payments = [_payment_of(row) for row in rows]
-    return {payment.key: payment for payment in payments}
+    found = {payment.key: payment for payment in map(_payment_of, rows)}
+    # In this order, and each with a look of its own: payments are moved from here to there.
+    if missing := [key for key in finished if key not in found]:
+        rows = await conn.fetch(_FIND_ARCHIVED, *_columns(missing, 4))
+        found |= {payment.key: payment for payment in map(_payment_of, rows)}
+    return found
 
 
 # Channels come in two kinds: with a better claim, and with the one that is stored already. The front may write claims
@@ -134,13 +149,20 @@ _KEEP_RESPONSE = "UPDATE payments SET response = $2 WHERE id = $1 AND response I
 
 _RESPONSE = "SELECT response FROM payments WHERE id = $1"
 
+_KEEP_ARCHIVED = _KEEP_RESPONSE.replace("UPDATE payments", "UPDATE payments_archive")
+
+_ARCHIVED_RESPONSE = _RESPONSE.replace("FROM payments", "FROM payments_archive")
+
 
 async def keep_response(conn: Connection, payment_id: int, response: str) -> str | None:
     """Keep what the application said to a payment; the first answer stays. Return the one that counts."""
     if await conn.execute(_KEEP_RESPONSE, payment_id, response) == "UPDATE 1":
         return response
-    kept: str | None = await conn.fetchval(_RESPONSE, payment_id)
-    return kept
+    if (row := await conn.fetchrow(_RESPONSE, payment_id)) is None:
+        if await conn.execute(_KEEP_ARCHIVED, payment_id, response) == "UPDATE 1":
+            return response
+        row = await conn.fetchrow(_ARCHIVED_RESPONSE, payment_id)
+    return None if row is None else row["response"]
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -175,19 +197,21 @@ _CONDITIONS = {
     "max_amount": "payment_amount <= {}",
 }
 
-_PAGE = "SELECT {columns} FROM payments WHERE {matches} AND id > $1 AND id <= $2 ORDER BY id LIMIT $3"
+_PAGE = "SELECT {columns} FROM all_payments WHERE {matches} AND id > $1 AND id <= $2 ORDER BY id LIMIT $3"
 
-_PAGE_BACK = "SELECT {columns} FROM payments WHERE {matches} AND id < $1 ORDER BY id DESC LIMIT $2"
+_PAGE_BACK = "SELECT {columns} FROM all_payments WHERE {matches} AND id < $1 ORDER BY id DESC LIMIT $2"
 
 _TOTALS = """
     SELECT asset, count(*) AS count, sum(payment_amount)::text AS amount
-      FROM payments WHERE {matches}
+      FROM all_payments WHERE {matches}
      GROUP BY asset ORDER BY asset
 """
 
 _GET = f"SELECT {_COLUMNS} FROM payments WHERE id = $1"
 
-_EXPORT = "SELECT {columns} FROM payments WHERE {matches} ORDER BY id"
+_GET_ARCHIVED = _GET.replace("FROM payments", "FROM payments_archive")
+
+_EXPORT = "SELECT {columns} FROM all_payments WHERE {matches} ORDER BY id"
 
 
 def _with(statement: str, which: Filter, *first: object) -> tuple[str, list[object]]:
@@ -208,7 +232,7 @@ def _with(statement: str, which: Filter, *first: object) -> tuple[str, list[obje
 
 async def get(conn: Connection, payment_id: int) -> Payment | None:
     """Return one payment."""
-    row = await conn.fetchrow(_GET, payment_id)
+    row = await conn.fetchrow(_GET, payment_id) or await conn.fetchrow(_GET_ARCHIVED, payment_id)
     return None if row is None else _payment_of(row)
 
 

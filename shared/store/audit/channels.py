@@ -150,7 +150,7 @@ CHANNELS = (
                coalesce(shown.claimed, '0') AS claimed
           FROM journal AS j
          CROSS JOIN LATERAL (
-            SELECT max(p.amount_spent) AS highest FROM payments AS p
+            SELECT max(p.amount_spent) AS highest FROM all_payments AS p
              WHERE p.aa_address = j.aa_address AND p.period = j.period
           ) AS signed
           LEFT JOIN LATERAL (
@@ -172,7 +172,7 @@ CHANNELS = (
           FROM journal AS j
           JOIN channels AS c USING (aa_address)
          CROSS JOIN LATERAL (
-            SELECT max(p.amount_spent) AS highest FROM payments AS p
+            SELECT max(p.amount_spent) AS highest FROM all_payments AS p
              WHERE p.aa_address = j.aa_address AND p.period = j.period
           ) AS signed
          CROSS JOIN LATERAL (

@@ -14,7 +14,7 @@ REQUESTS = (
         "A payment whose message names a payment request is on record as one for it.",
         """
         SELECT p.id, p.aa_address, p.period, p.amount_spent, p.payment_amount, r.id AS request
-          FROM payments AS p
+          FROM all_payments AS p
           JOIN payment_requests AS r
             ON r.id = CASE WHEN p.message LIKE '%"request"%' THEN request_named_by(p.message) END
          WHERE p.id > $1 AND p.id <= $2 AND r.created_at < p.accepted_at
@@ -33,10 +33,19 @@ REQUESTS = (
                p.asset AS asset_of_payment, l.is_counted, r.asset AS asset_asked_for
           FROM request_payments AS l
           LEFT JOIN payment_requests AS r ON r.id = l.request_id
-          LEFT JOIN payments AS p ON p.id = {_OF_PAYMENT}
+          LEFT JOIN all_payments AS p ON p.id = {_OF_PAYMENT}
          WHERE l.id > $1 AND l.id <= $2
            AND (r.id IS NULL OR l.is_counted <> (l.asset = r.asset)
                 OR (l.rail = 'obyte'
+                    AND NOT (p.id IS NULL AND EXISTS (
+                      SELECT FROM payments_months AS m
+                       WHERE m.dropped_at IS NOT NULL
+                         AND m.month IN (
+                           date_trunc('month', l.received_at AT TIME ZONE 'UTC')::date,
+                           -- Payments are dated by the beginning of their transaction.
+                           date_trunc('month', (l.received_at - interval '1 minute') AT TIME ZONE 'UTC')::date
+                         )
+                    ))
                     AND (l.amount, l.asset) IS DISTINCT FROM (p.payment_amount, p.asset)))
         """,
         Walk.REQUEST_PAYMENTS,
@@ -69,7 +78,7 @@ REQUESTS = (
           FROM channels AS c
          WHERE c.aa_address > $1 AND c.aa_address <= $2 AND c.expired_at IS NOT NULL
            AND (c.spent_by_peer > 0 OR c.spent_by_me > 0
-                OR EXISTS (SELECT FROM payments AS p WHERE p.aa_address = c.aa_address)
+                OR EXISTS (SELECT FROM all_payments AS p WHERE p.aa_address = c.aa_address)
                 OR EXISTS (SELECT FROM deposits AS d WHERE d.aa_address = c.aa_address AND d.state <> 'bounced'))
         """,
         Walk.CHANNELS,

@@ -24,7 +24,7 @@ class Walk(Enum):
 
     AT_ONCE = ("", "", "", "", "books")
     CHANNELS = ("channels", "aa_address", "text", "", "channels")
-    PAYMENTS = ("payments", "id", "bigint", -1, "payments")
+    PAYMENTS = ("all_payments", "id", "bigint", -1, "payments")
     EVENTS = ("events", "id", "bigint", -1, "events")
     COMMANDS = ("commands", "id", "bigint", -1, "commands")
     JOURNAL = ("journal", "id", "bigint", -1, "units")

@@ -10,7 +10,7 @@ STREAM = (
         "Every payment has a number in the stream of events, and no two have the same.",
         """
         SELECT p.id, count(*) AS payments, min(p.aa_address) AS aa_address, max(p.aa_address) AS another_channel
-          FROM payments AS p
+          FROM all_payments AS p
          WHERE p.id > $1 AND p.id <= $2
          GROUP BY p.id
         HAVING count(*) > 1 OR p.id < 1
@@ -22,7 +22,7 @@ STREAM = (
         "No payment has the number of another event.",
         """
         SELECT e.id, e.kind, p.aa_address, p.period, p.amount_spent
-          FROM events AS e JOIN payments AS p USING (id)
+          FROM events AS e JOIN all_payments AS p USING (id)
          WHERE e.id > $1 AND e.id <= $2
         """,
         Walk.EVENTS,
@@ -33,7 +33,7 @@ STREAM = (
         """
         SELECT used.source, used.id, given.newest AS newest_given_out
           FROM (
-            SELECT 'payments' AS source, max(id) AS id FROM payments UNION ALL SELECT 'events', max(id) FROM events
+            SELECT 'payments' AS source, max(id) AS id FROM all_payments UNION ALL SELECT 'events', max(id) FROM events
           ) AS used,
           (SELECT CASE WHEN is_called THEN last_value ELSE 0 END AS newest FROM payments_id_seq) AS given
          WHERE used.id > given.newest

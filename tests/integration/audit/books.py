@@ -1,5 +1,7 @@
 """Books in which everything is right: three channels, with every kind of row that a rule looks at."""
 
+# ruff: noqa: S608 - statements are joined from constants only
+
 from __future__ import annotations
 
 import json
@@ -26,6 +28,7 @@ ROBBER = Payer(payer_key(3))
 REQUEST = "r" * 22
 GIVEN_UP = Payer(payer_key(4))
 """Has asked for a channel and never deposited."""
+MONTH = "date_trunc('month', now() AT TIME ZONE 'UTC')::date"
 PAID_CHANNEL = channel_address(PAID.address, OWN.address, "base", TIMEOUT_S, SALT, "1.1")
 
 
@@ -172,6 +175,21 @@ async def _payments(conn: asyncpg.Connection[Any]) -> None:
     await conn.execute(insert, PAID_CHANNEL, 1, 1000, 1000, None)
     await conn.execute(insert, ROBBER.channel, 1, 80, 80, None)
     await conn.execute(insert, ROBBER.channel, 2, 9, 9, None)
+    await _archive(conn)
+
+
+async def _archive(conn: asyncpg.Connection[Any]) -> None:
+    """Move what we were paid in the channel whose first period is over."""
+    await conn.execute(
+        f"""
+        SELECT make_payments_month({MONTH});
+        WITH gone AS (DELETE FROM payments WHERE aa_address = '{PAID_CHANNEL}' RETURNING *)
+        INSERT INTO payments_archive
+          (id, aa_address, period, amount_spent, payment_amount, asset, message, response, accepted_at)
+        SELECT id, aa_address, period, amount_spent, payment_amount, asset, message, response, accepted_at FROM gone;
+        INSERT INTO payments_by_month SELECT aa_address, {MONTH}, asset, 1, payment_amount FROM payments_archive;
+        """
+    )
 
 
 async def _units(conn: asyncpg.Connection[Any]) -> None:

@@ -53,6 +53,12 @@ DAMAGES: dict[str, Damage] = {
     "payment_fits_its_channel": Damage(
         f"{_PAYMENT}) VALUES ('{RECEIVING.channel}', 2, 5, 5, 'base')", {**_OF_RECEIVING, "period": 2}
     ),
+    "archived_period_is_finished": Damage(
+        "UPDATE payments_archive SET period = 2", {**_OF_PAID, "period": 2, "period_of_channel": 2}
+    ),
+    "archive_adds_up": Damage(
+        "UPDATE payments_by_month SET amount = 999", {**_OF_PAID, "amount": 999, "amount_found": 1000}
+    ),
     "unconfirmed_within_limit": Damage(
         _channel("spent_by_peer = 1300, credit = 1050"), {**_OF_RECEIVING, "unconfirmed_used": 1100}
     ),

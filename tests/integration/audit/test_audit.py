@@ -84,7 +84,7 @@ async def test_a_forged_signature_is_found_by_looking_deep(conn: asyncpg.Connect
 
 
 async def test_pages_leave_nothing_out(conn: asyncpg.Connection[Any]) -> None:
-    await conn.execute("UPDATE payments SET asset = 'other'")
+    await conn.execute("UPDATE payments SET asset = 'other'; UPDATE payments_archive SET asset = 'other'")
 
     whole = await AUDIT.run(conn)
     in_pages = await replace(AUDIT, page=1, page_of_numbers=1).run(conn)

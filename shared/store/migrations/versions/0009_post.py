@@ -1,0 +1,12 @@
+"""An archive for the payments of finished periods: from now on it may be filled."""
+
+from shared.store.migrations.steps import run_sql_beside
+
+revision = "0009_post"
+down_revision = "0008_post"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    run_sql_beside(__file__, "0009_archive.post.sql")
