@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sluice.machine.processes import Child, start_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from shared.settings import Settings
@@ -167,10 +167,10 @@ class Program(Part):
 
 
 class Front(Program):
-    """`sluice front` on a port of its own. `url`: its own address, which nginx passes requests to."""
+    """`sluice front` on a port of its own. `url`: its own address, which nginx passes requests to; `words`: options."""
 
-    def __init__(self, name: str, port: int, settings: Settings, hands: Hands) -> None:
-        super().__init__(name, ["front", "--port", str(port)], settings, hands)
+    def __init__(self, name: str, port: int, settings: Settings, hands: Hands, *, words: Sequence[str] = ()) -> None:
+        super().__init__(name, ["front", "--port", str(port), *words], settings, hands)
         self.address = f"127.0.0.1:{port}"
         self.url = f"http://{self.address}/"
 

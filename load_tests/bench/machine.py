@@ -73,7 +73,7 @@ async def machine(home: Path, payers: Sequence[BenchPayer]) -> AsyncIterator[Mac
         settings = undo.enter_context(services)
         postgres = next(child for child in services.children if child.name == "Postgres")
         await asyncio.to_thread(migrate, settings.database_dsn)
-        await _open_channels(settings.database_dsn, payers)
+        await open_channels(settings.database_dsn, payers)
         front = undo.enter_context(_child("front", ["-m", "sluice.cli", "front", "--port", str(port)], settings))
         bare_words = ["-m", "uvicorn", "load_tests.bench.bare:app", "--port", str(bare_port), "--no-access-log"]
         bare = undo.enter_context(_child("bare", [*bare_words, "--log-level", "error"], settings))
@@ -82,7 +82,7 @@ async def machine(home: Path, payers: Sequence[BenchPayer]) -> AsyncIterator[Mac
         yield Machine(port, bare_port, CpuMeter(front.pid), CpuMeter(postgres.pid), settings.database_dsn)
 
 
-async def _open_channels(dsn: str, payers: Sequence[BenchPayer]) -> None:
+async def open_channels(dsn: str, payers: Sequence[BenchPayer]) -> None:
     """Write channels as the watcher would after a deposit of each payer became stable."""
     conn = await asyncpg.connect(dsn)
     try:

@@ -9,10 +9,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 
 from shared.store.errors import DatabaseUnavailableError
 from shared.store.failures import translated
+from shared.store.hosts import Servers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,7 +90,7 @@ class Database:
             timeout=limits.acquire_s,
             # The server ends a slow statement itself; this is for a server that has fallen silent.
             command_timeout=limits.statement_s + _GRACE_S,
-            target_session_attrs=SessionAttribute.read_write,
+            connect=Servers(dsn).connect,
             **options,
         )
         local = "; ".join(f"SET LOCAL {setting} = '{value}'" for setting, value in settings.items())
@@ -107,7 +107,7 @@ class Database:
 
         Raises StoreError and its kinds in place of the driver's errors, also for statements in the block.
         """
-        async with self._borrowed() as conn, conn.transaction():
+        async with self._borrowed() as conn, conn.transaction(), self._minding_silence(conn):
             if self._local_settings is not None:
                 await conn.execute(self._local_settings)
             yield conn
@@ -115,9 +115,25 @@ class Database:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """Borrow a connection on which every statement commits by itself. Raises as `transaction` does."""
-        borrowed = self._borrowed() if self._local_settings is None else self.transaction()
-        async with borrowed as conn:
-            yield conn
+        if self._local_settings is not None:
+            async with self.transaction() as conn:
+                yield conn
+        else:
+            async with self._borrowed() as conn, self._minding_silence(conn):
+                yield conn
+
+    @asynccontextmanager
+    async def _minding_silence(self, conn: PoolConnectionProxy[asyncpg.Record]) -> AsyncIterator[None]:
+        """Give up on a server that does not even say that a statement took too long, and on all connections to it.
+
+        Without this each of them would be waited for in turn, and a rollback on each besides.
+        """
+        try:
+            yield
+        except TimeoutError as error:
+            conn.terminate()
+            await self._pool.expire_connections()
+            raise asyncpg.ConnectionDoesNotExistError("the server has fallen silent") from error
 
     @asynccontextmanager
     async def _borrowed(self) -> AsyncIterator[PoolConnectionProxy[asyncpg.Record]]:

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 
 from shared.logs import get_logger
 from shared.store.database import Role
+from shared.store.hosts import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +71,7 @@ class KeyNews:
         clock: Callable[[], float] = time.monotonic,
         pace: NewsPace = _DEFAULT_PACE,
     ) -> None:
-        self._dsn = dsn
+        self._servers = Servers(dsn)
         self._on_change = on_change
         self._clock = clock
         self._pace = pace
@@ -108,12 +108,8 @@ class KeyNews:
             retry_s = min(2 * retry_s, _LONGEST_RETRY_S)
 
     async def _listen(self) -> None:
-        conn = await asyncpg.connect(
-            self._dsn,
-            timeout=_CONNECT_S,
-            command_timeout=self._pace.trust_s,
-            target_session_attrs=SessionAttribute.read_write,
-            server_settings=_SETTINGS,
+        conn = await self._servers.connect(
+            timeout=_CONNECT_S, command_timeout=self._pace.trust_s, server_settings=_SETTINGS
         )
         try:
             self._sent_s.clear()

@@ -161,7 +161,7 @@ async def test_the_host_that_takes_writes_is_used(database_url: str, tmp_path: P
 
 
 async def test_an_exhausted_pool_is_busy(database_url: str) -> None:
-    database = await Database.connect(database_url, role=Role.FRONT, max_connections=1, limits=Limits(acquire_s=0.05))
+    database = await Database.connect(database_url, role=Role.FRONT, max_connections=1, limits=Limits(acquire_s=0.3))
     async with database.connection():
         with pytest.raises(DatabaseBusyError):
             async with database.connection():
