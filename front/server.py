@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import signal
 import sys
 import time
+from socket import create_server
 from typing import TYPE_CHECKING, Any
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
@@ -44,6 +46,8 @@ STREAMS_S = 3.0
 CLOSE_S = 7
 """For what is left then: committing what waits, closing the pool."""
 
+BACKLOG = 2048
+_HANDED_OVER = "fd://"
 KEEP_ALIVE_S = 75
 """Longer than balancers keep their idle connections (60 s), so that the side that closes is never us in mid-request."""
 
@@ -183,7 +187,7 @@ class FrontArbiter(Arbiter):  # type: ignore[misc]
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002 - as the base class has it
         """Stop all processes; returns when they have ended."""
-        inherited = self.systemd or any(address.startswith("fd://") for address in self.cfg.bind)
+        inherited = self.systemd or any(address.startswith(_HANDED_OVER) for address in self.cfg.bind)
         replaced = self.reexec_pid != 0 or self.master_pid != 0
         self.app.phase.leave(listeners_are_ours=not inherited and not replaced)
         self._is_stopping = True
@@ -262,6 +266,9 @@ def gunicorn_options(
             raise ListenersError(f"port {local_rpc_port} is the front's own: JSON-RPC without a key needs another one")
         # On loopback and nowhere else: whoever reaches it can spend.
         addresses.append(f"{HOST}:{local_rpc_port}")
+    if any(address.startswith(_HANDED_OVER) for address in addresses):
+        # Beside listeners that it was handed over gunicorn opens none, and says nothing.
+        addresses = [each if each.startswith(_HANDED_OVER) else _opened(each, local_rpc_port) for each in addresses]
     return {
         "bind": addresses,
         "workers": workers,
@@ -273,9 +280,20 @@ def gunicorn_options(
         "keepalive": KEEP_ALIVE_S,
         "graceful_timeout": math.ceil(stop_bound_s(settings)),
         "timeout": 30,
-        "backlog": 2048,
+        "backlog": BACKLOG,
         "control_socket_disable": True,
     }
+
+
+def _opened(address: str, local_rpc_port: int | None) -> str:
+    if address != f"{HOST}:{local_rpc_port}":
+        raise ListenersError(f"{address}: the front opens no address beside listeners that it was handed over")
+    try:
+        listener = create_server((HOST, local_rpc_port), backlog=BACKLOG)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise ListenersError(f"cannot listen on {address}: {reason}") from error
+    return f"{_HANDED_OVER}{listener.detach()}"
 
 
 def serve(

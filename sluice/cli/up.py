@@ -21,15 +21,23 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sluice up --fronts 2")(up)
 
 
-def up(fronts: Fronts = 1) -> None:
+def up(
+    fronts: Fronts = 1,
+    rpc: Annotated[bool, typer.Option("--rpc", help="JSON-RPC on loopback without a key, on SLUICE_RPC_PORT.")] = False,
+    rpc_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="The same on this port. Anyone on this machine may spend there."),
+    ] = None,
+) -> None:
     """Run everything on this machine until Ctrl-C: Postgres, Redis, local ledger, worker and fronts.
 
     Servers named by SLUICE_DATABASE_URL and SLUICE_REDIS_URL are used as they are; the others are embedded.
     """
-    run(_up(read_settings(attach=False), fronts))
+    settings = read_settings(attach=False)
+    run(_up(settings, fronts, rpc_port or (settings.rpc_port if rpc else None)))
 
 
-async def _up(settings: Settings, fronts: int) -> None:
+async def _up(settings: Settings, fronts: int, rpc_port: int | None) -> None:
     from rich.console import Console
 
     from sluice.machine.progress import Steps
@@ -38,8 +46,10 @@ async def _up(settings: Settings, fronts: int) -> None:
     console = Console(highlight=False)
     stop_on_signals()
     try:
-        async with Stack(settings, fronts=fronts, progress=Steps(console)) as stack:
+        async with Stack(settings, fronts=fronts, rpc_port=rpc_port, progress=Steps(console)) as stack:
             console.print(f"\n[bold]Sluice runs[/] on {stack.url} (API: {stack.url}docs)")
+            if rpc_port is not None:
+                console.print(f"JSON-RPC without a key, for all programs of this machine: http://127.0.0.1:{rpc_port}/")
             console.print(f"logs are in {settings.home / 'logs'}; Ctrl-C stops everything", soft_wrap=True)
             try:
                 await stack.watch()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 import time
 from contextlib import ExitStack, contextmanager
@@ -72,6 +73,7 @@ class Stack:
 
     Embeds the servers the settings do not name, migrates, starts the local ledger (on devnet without a hub of the
     operator's) and makes a wallet there if none exists, then runs `fronts` front processes on one port and a worker.
+    `rpc_port`: where the first front serves JSON-RPC without a key, on loopback; None: nowhere.
 
     `settings`: completed with the URLs of what was started. `url`: the address all fronts share. `front_urls`: an
     address of its own for each front, on loopback. `address`: the receiver's payment address. `waits_for_ledger`: no
@@ -80,13 +82,16 @@ class Stack:
     Must be entered by the main thread: children die with the thread that started them.
     """
 
-    def __init__(self, settings: Settings, *, fronts: int = 1, progress: Progress | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, fronts: int = 1, rpc_port: int | None = None, progress: Progress | None = None
+    ) -> None:
         self.settings = settings
         self.url = settings.local_url
         self.front_urls: tuple[str, ...] = ()
         self.address = ""
         self.waits_for_ledger = False
         self._fronts = fronts
+        self._rpc_port = rpc_port
         self._progress: Progress = progress or Silent()
         self._undo = ExitStack()
         self.children: list[Child] = []
@@ -125,12 +130,17 @@ class Stack:
         ports = {"SLUICE_PORT": (self.settings.bind_host, self.settings.port)}
         if self.settings.runs_devnet:
             ports["SLUICE_DEVNET_PORT"] = ("127.0.0.1", self.settings.devnet_port)
+        if self._rpc_port is not None:
+            ports["SLUICE_RPC_PORT"] = ("127.0.0.1", self._rpc_port)
+        if len({port for _, port in ports.values()}) < len(ports):
+            raise SupervisorError(f"{', '.join(ports)}: each needs a port of its own")
         for variable, (host, port) in ports.items():
             try:
                 with socket.create_server((host, port), family=_family(host)):
                     pass
             except OSError as error:
-                raise SupervisorError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
+                reason = os.strerror(error.errno) if error.errno else str(error)  # without the address once more
+                raise SupervisorError(f"{variable}: cannot listen on {host}:{port}: {reason}") from error
 
     def _embed(self, undo: ExitStack) -> None:
         # The local ledger begins anew with every start, and with it what the receiver knows of it. What he knows of any
@@ -143,13 +153,13 @@ class Stack:
 
     async def _migrate(self) -> None:
         with self._step("database schema") as done:
-            revisions = await asyncio.to_thread(migrate, self.settings.database_dsn)
+            revisions = await asyncio.to_thread(migrate, self.settings.direct_dsn)
             if self.settings.runs_devnet:
                 await self._check_unused()
             done(f"revision {revisions.post or revisions.pre}")
 
     async def _check_unused(self) -> None:
-        database = await Database.connect(self.settings.database_dsn, role=Role.WORKER)
+        database = await Database.connect(self.settings.direct_dsn, role=Role.WORKER)
         try:
             async with database.connection() as conn:
                 used = await instance.read(conn) is not None
@@ -208,6 +218,9 @@ class Stack:
         ):
             handed = [common.fileno(), own.fileno()]
             words = ["-m", "sluice.cli", "front", *(word for fd in handed for word in ("--bind", f"fd://{fd}"))]
+            if number == 1 and self._rpc_port is not None:
+                # One is enough: each front tells all events, and orders are known to all.
+                words += ["--rpc-port", str(self._rpc_port)]
             child = self._start(f"front-{number}", words, undo, pass_fds=handed, settings=self._of_fronts)
             return child, f"http://127.0.0.1:{own.getsockname()[1]}/"
 

@@ -25,6 +25,7 @@ from tests.integration.front.rpc_support import BOUND_S, Doors, Socket, doors_of
 from tests.integration.payer.support import Receiver, listening
 from tests.integration.worker.conftest import world
 from tests.receiving_support import Payer, all_rows
+from tests.running import free_ports
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -125,6 +126,19 @@ def test_the_door_is_on_loopback_and_on_a_port_of_its_own(settings: Settings) ->
     for taken in ("0.0.0.0:6333", "127.0.0.1:6333", "[::]:6333"):
         with pytest.raises(ListenersError):
             gunicorn_options(settings, binds=[taken], local_rpc_port=6333)
+
+
+def test_beside_listeners_that_are_handed_over_the_door_is_opened_too(settings: Settings) -> None:
+    [port] = free_ports(1)
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        binds = gunicorn_options(settings, binds=[f"fd://{given.fileno()}"], local_rpc_port=port)["bind"]
+        assert binds[0] == f"fd://{given.fileno()}"
+        with socket.socket(fileno=int(binds[1].removeprefix("fd://"))) as door:
+            assert door.getsockname() == ("127.0.0.1", port)
+            with pytest.raises(ListenersError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use"):
+                gunicorn_options(settings, binds=["fd://3"], local_rpc_port=port)
+    with pytest.raises(ListenersError, match="opens no address beside"):
+        gunicorn_options(settings, binds=["fd://3", "127.0.0.1:6800"])
 
 
 def test_the_secret_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 import httpx
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 from devnet.server import Devnet
 from shared.obyte.hub_client import HubClient
 from shared.obyte.networks import DEVNET
 from shared.store.mark import Mark, mark_file_of
+from sluice.cli.application import app
 from sluice.home import HomeBusyError, HomeLock, attached
 from sluice.machine import supervisor
 from sluice.machine.supervisor import ChildStoppedError, Stack, SupervisorError
-from tests.running import BOUND_S, pids_of, settings_for, sluice_up, wait_for_end
+from tests.running import BOUND_S, free_ports, pids_of, settings_for, sluice_up, variables_of, wait_for_end
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,8 +67,12 @@ async def test_a_database_that_knows_a_ledger_that_is_gone_is_told(settings: Set
 
 @pytest.mark.slow
 async def test_a_stack_is_ready_when_entered_and_gone_when_left(settings: Settings) -> None:
-    async with Stack(settings, fronts=2) as stack:
+    [rpc_port] = free_ports(1)
+    async with Stack(settings, fronts=2, rpc_port=rpc_port) as stack:
         async with httpx.AsyncClient(trust_env=False) as client:
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "getBalancesAndStatus", "params": [stack.address]}
+            told = (await client.post(f"http://127.0.0.1:{rpc_port}", json=asked)).json()
+            assert told["error"]["message"] == "aa_address not known"
             for url in (stack.url, *stack.front_urls):
                 assert (await client.get(f"{url}readyz")).json() == {"status": "ready", "reasons": []}
         assert len(set(stack.front_urls)) == 2
@@ -148,6 +154,26 @@ async def test_a_port_that_somebody_else_uses_is_told_before_anything_starts(set
     ):
         await Stack(settings).__aenter__()
     assert not (settings.home / "postgres").exists()
+
+
+@pytest.mark.parametrize("words", [["--rpc"], ["--rpc-port", "{port}"]], ids=["of the settings", "named"])
+def test_the_port_for_json_rpc_is_looked_at_too(settings: Settings, words: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        told = up_in_vain(settings.model_copy(update={"rpc_port": port}), [word.format(port=port) for word in words])
+    assert told == f"sluice: SLUICE_RPC_PORT: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_json_rpc_without_a_key_has_a_port_of_its_own(settings: Settings) -> None:
+    told = up_in_vain(settings, ["--rpc-port", str(settings.port)])
+    assert told == "sluice: SLUICE_PORT, SLUICE_DEVNET_PORT, SLUICE_RPC_PORT: each needs a port of its own\n"
+
+
+def up_in_vain(settings: Settings, words: list[str]) -> str:
+    result = CliRunner().invoke(app, ["up", *words], env=variables_of(settings))
+    assert result.exit_code == 1
+    assert not (settings.home / "postgres").exists()
+    return result.stderr
 
 
 async def test_a_home_that_is_in_use_is_told(settings: Settings) -> None:
