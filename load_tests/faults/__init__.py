@@ -1,4 +1,4 @@
-"""Payments under faults: payers on the topology of `infra/topology` while its parts are killed, frozen, cut off, rolled.
+"""Payments under faults: payers on the topology of `infra/topology` whose parts are killed, frozen, cut off, rolled.
 
     python -m load_tests.faults --help
     python -m load_tests.faults kills --payments 100000     # what docs/reliability.md reports

@@ -73,7 +73,7 @@ async def _campaign(
 
     known, outcomes = scenarios(), []
     with tempfile.TemporaryDirectory(prefix="sluice-faults-") as temporary:
-        os.chmod(temporary, 0o711)  # noqa: PTH101 - the servers' own user has to pass
+        os.chmod(temporary, 0o711)  # noqa: S103, PTH101 - the servers' own user passes
         say("starting")
         async with (
             Topology(

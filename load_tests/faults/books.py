@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.agent.responses import amount_received
 from shared.audit import RULES, Audit
+from shared.channels.model import Status
 from shared.obyte.agents import MIN_AGENT_BYTES
 from shared.obyte.coins import BASE
 from shared.receiving.acceptance import AcceptanceRules
@@ -24,7 +25,7 @@ _PAYMENTS = """
     SELECT id, aa_address, period, amount_spent, payment_amount FROM payments
      WHERE aa_address = ANY($1) ORDER BY id
 """
-_CHANNELS = "SELECT aa_address, period, spent_by_peer, credit FROM channels WHERE aa_address = ANY($1)"
+_CHANNELS = "SELECT aa_address, status, period, spent_by_peer, credit FROM channels WHERE aa_address = ANY($1)"
 _ENDS = """
     SELECT aa_address, period, unit FROM ledger_events WHERE kind = 'closed' AND aa_address = ANY($1)
 """
@@ -54,9 +55,14 @@ async def faults_of_payments(stage: Stage) -> list[str]:
         sums[row["aa_address"]] += row["payment_amount"]
     for channel in stage.channels:
         state, credited = states.get(channel.aa_address), sums[channel.aa_address]
+        if credited != channel.paid:
+            found.append(f"{channel.aa_address}: paid {channel.paid}, credited {credited}")
+        # After its end a channel has forgotten its period; until then its row says the same.
         booked = None if state is None else (state["period"], state["spent_by_peer"] - state["credit"])
-        if (credited, booked) != (channel.paid, (channel.period, channel.paid)):
-            found.append(f"{channel.aa_address}: paid {channel.paid}, credited {credited}, its books say {booked}")
+        if state is None or (state["status"] == Status.OPEN and booked != (channel.period, channel.paid)):
+            found.append(
+                f"{channel.aa_address}: paid {channel.paid} in period {channel.period}, its books say {booked}"
+            )
     return found[:_MOST_TOLD]
 
 
