@@ -119,7 +119,7 @@ class RuntimeThread:
             ),
             retention=Retention(settings.events_retention_s),
             keeping=Keeping(settings.payments_archive_after_s or None, settings.payments_retention_s or None),
-            patience=Patience(settings.unfunded_channel_expiry_s or None),
+            patience=Patience(settings.unfunded_channel_expiry_s or None, most=settings.max_unfunded_channels),
             device=device,
             webhooks=webhooks,
             mark=Mark(

@@ -21,6 +21,7 @@ from shared.receiving.errors import (
     ReceivingError,
     UnavailableError,
 )
+from shared.receiving.limits import origin_of_key
 from shared.receiving.outcomes import Refusal
 from shared.receiving.prices import Price
 from shared.strict_json import JsonValue
@@ -90,7 +91,7 @@ _RESPONSES = described("The payment is committed", ReceiptView, examples.RECEIPT
 
 
 @router.post("/verify", summary="Verify and credit a signed package", openapi_extra=_DESCRIPTION, responses=_RESPONSES)
-async def verify(request: Request, _caller: Merchant) -> Response:
+async def verify(request: Request, caller: Merchant) -> Response:
     """Credit a package once; the same package again gets the same receipt, marked as a duplicate."""
     body = await read_json(request)
     if not isinstance(body, dict):
@@ -98,7 +99,9 @@ async def verify(request: Request, _caller: Merchant) -> Response:
     price = _price(body["price"]) if "price" in body else None
     package = {name: member for name, member in body.items() if name not in _BESIDE}
     try:
-        outcome = await request.app.state.receiver.receive(package, body.get("message"), price=price)
+        outcome = await request.app.state.receiver.receive(
+            package, body.get("message"), price=price, origin=origin_of_key(caller.key_id)
+        )
     except UnavailableError:
         raise
     except NotInitializedError as error:

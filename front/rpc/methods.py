@@ -25,6 +25,7 @@ from shared.orders import MAX_SALT_CHARACTERS, AutoRefill, Close, Deposit, Open,
 from shared.peers.errors import PeerError
 from shared.peers.http import base_url_of
 from shared.receiving.errors import ReceivingError, UnavailableError, database_errors
+from shared.receiving.limits import origin_of_key
 from shared.receiving.outcomes import Refusal
 from shared.store import channels, commands, contacts, outgoing
 from shared.store.api_keys import Scope
@@ -133,7 +134,8 @@ async def verify_payment_package(call: Call, package: JsonValue) -> list[Any]:
     if not isinstance(package, dict):
         raise _bad("not an object")
     try:
-        outcome = await call.rpc.receiver.receive(package)
+        origin = origin_of_key(call.caller.key_id) if call.caller.needs_key else None
+        outcome = await call.rpc.receiver.receive(package, origin=origin)
     except UnavailableError:
         raise
     except ReceivingError as error:

@@ -1,5 +1,7 @@
 """How many payments a channel may make, how many of them may be refused, and how many channels one place may ask for.
 
+A place is a network address, or an API key with which packages are handed in: strangers are behind it, too.
+
 Only what a payer has signed himself counts for his channel: a stranger who names it uses up a bucket of his own.
 """
 
@@ -17,16 +19,22 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 _HOUR_S = 3_600.0
+_PLACES_OF_A_KEY = 10
+"""An application that hands in its payers' packages has many of them behind it."""
+_KEY = "key "
 
 
 class PaymentLimits:
     """The limits of the receiving side. They are looked at in memory: a payment waits for nobody because of them."""
 
-    def __init__(self, limiter: Limiter, *, payments: Limit, refusals: Limit, openings: Limit) -> None:
+    def __init__(
+        self, limiter: Limiter, *, payments: Limit, refusals: Limit, openings: Limit, openings_of_keys: Limit
+    ) -> None:
         self._limiter = limiter
         self._payments = payments
         self._refusals = refusals
         self._openings = openings
+        self._openings_of_keys = openings_of_keys
 
     @classmethod
     def of(cls, settings: Settings, limiter: Limiter) -> Self:
@@ -36,6 +44,7 @@ class PaymentLimits:
             payments=Limit("payments", settings.limit_payments_per_channel),
             refusals=Limit("refusals", settings.limit_refusals_per_channel),
             openings=Limit("openings", settings.limit_openings_per_address, _HOUR_S),
+            openings_of_keys=Limit("openings_of_keys", _PLACES_OF_A_KEY * settings.limit_openings_per_address, _HOUR_S),
         )
 
     def admit(self, payment: SignedPayment) -> None:
@@ -54,19 +63,32 @@ class PaymentLimits:
             self._limiter.count(self._refusals, _who(payment))
 
     def may_open(self, origin: str | None) -> bool:
-        """Whether one more channel may be asked for from a network address; None: from a place that is not limited."""
-        return origin is None or not self._limiter.wait_s(self._openings, origin)
+        """Whether one more channel may be asked for from a place; None: from one that is not limited."""
+        return origin is None or not self._limiter.wait_s(self._openings_at(origin), origin)
 
     def opened(self, origin: str | None) -> None:
-        """Count a channel that is new."""
+        """Count a channel that is new, or back."""
         if origin is not None:
-            self._limiter.count(self._openings, origin)
+            self._limiter.count(self._openings_at(origin), origin)
 
     def too_many_openings(self, origin: str) -> LimitedError:
-        """Return the error for a network address that has asked for too many channels."""
-        wait_s = self._limiter.wait_s(self._openings, origin)
-        text = "too many channels were asked for from this network address"
-        return LimitedError("too_many_openings", text, wait_s=wait_s, limit=self._openings)
+        """Return the error for a place from which too many channels were asked for."""
+        limit = self._openings_at(origin)
+        where = "with this API key" if _is_key(origin) else "from this network address"
+        text = f"too many channels were asked for {where}"
+        return LimitedError("too_many_openings", text, wait_s=self._limiter.wait_s(limit, origin), limit=limit)
+
+    def _openings_at(self, origin: str) -> Limit:
+        return self._openings_of_keys if _is_key(origin) else self._openings
+
+
+def origin_of_key(key_id: int) -> str:
+    """Return what the channels count for that are new in packages which an application hands in, whoever signs them."""
+    return f"{_KEY}{key_id}"
+
+
+def _is_key(origin: str) -> bool:
+    return origin.startswith(_KEY)
 
 
 def _who(payment: SignedPayment) -> str:

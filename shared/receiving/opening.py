@@ -75,7 +75,7 @@ class Openings:
         bus: Bus,
         origins: PaymentLimits | None = None,
     ) -> None:
-        """`origins`: how many channels one network address may ask for."""
+        """`origins`: how many channels one place may ask for."""
         self._database = database
         self._network = network
         self._limits = limits
@@ -140,12 +140,19 @@ class Openings:
             self._bus.publish(CHANNEL_CHANGED, {"aa_address": new.aa_address})
         return new.aa_address
 
-    async def revive(self, aa_address: str) -> None:
-        """Watch a channel again that was given up, unless too many wait for a deposit. Raises UnavailableError."""
+    async def revive(self, aa_address: str, origin: str | None = None) -> None:
+        """Watch a channel again that was given up, unless too many wait for a deposit. Raises UnavailableError.
+
+        It counts for its `origin` as a new one does; from where there were too many nothing comes back.
+        """
+        if self._origins is not None and not self._origins.may_open(origin):
+            return
         with database_errors():
             async with self._database.transaction() as conn:
                 revived = await channels.revive(conn, [aa_address], max_unopened=self._limits.max_unfunded)
         for address in revived:
+            if self._origins is not None:
+                self._origins.opened(origin)
             self._bus.publish(CHANNEL_CHANGED, {"aa_address": address})
 
     async def _check_version(self, parameters: ChannelParameters, own_address: str) -> None:

@@ -78,9 +78,9 @@ async def _create_channel(receiver: Receiver, params: dict[str, Any], origin: st
     return {"response": {"address_a": created.own_address, "aa_address": created.aa_address}}
 
 
-async def _is_ready(receiver: Receiver, params: dict[str, Any], _origin: str | None) -> dict[str, Any]:
+async def _is_ready(receiver: Receiver, params: dict[str, Any], origin: str | None) -> dict[str, Any]:
     _check_fields(params, {"aa_address"})
-    await receiver.check_ready(params.get("aa_address"))
+    await receiver.check_ready(params.get("aa_address"), origin)
     return {"response": True}
 
 

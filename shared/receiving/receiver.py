@@ -91,10 +91,11 @@ class Receiver:
         aa_address = await self._openings.open(parameters, url, origin)
         return CreatedChannel(await self._openings.own_address(), aa_address)
 
-    async def check_ready(self, aa_address: object) -> None:
+    async def check_ready(self, aa_address: object, origin: str | None = None) -> None:
         """Return if the channel could take a payment now. Raises NotReadyError, ReceivingError or UnavailableError.
 
-        A hint: nothing is locked. Ages are judged by the database's clock, as `pay` does.
+        `origin`: as with `create_channel`. A hint: nothing is locked. Ages are judged by the database's clock, as `pay`
+        does.
         """
         if not isinstance(aa_address, str) or not is_valid_address(aa_address):
             raise ReceivingError("invalid_aa_address", "Invalid aa address")
@@ -109,7 +110,7 @@ class Receiver:
                 is_stopped = await assets.is_stopped(conn, channel.asset)
                 here = await instance.read(conn)
         if found.expired_at is not None:
-            await self._openings.revive(aa_address)
+            await self._openings.revive(aa_address, origin)
         if here is None or self._rules.is_silent(here.watcher_age_s):
             raise NotReadyError("watcher_silent", "not ready, the ledger cannot be watched now")
         allowance = Allowance(
@@ -131,15 +132,20 @@ class Receiver:
         return Paid(outcome, await self._answers.answer(outcome, payment.payer_address))
 
     async def receive(
-        self, package: JsonValue, message: JsonValue = None, *, price: Price | None = None
+        self,
+        package: JsonValue,
+        message: JsonValue = None,
+        *,
+        price: Price | None = None,
+        origin: str | None = None,
     ) -> Receipt | Refusal:
-        """Take a payment whose answer somebody else gives.
+        """Take a payment whose answer somebody else gives. `origin` as with `create_channel`, or of an API key.
 
         A package that brings its channel's parameters waits for the funding that the watcher has not seen yet. With a
         `price`, one that pays less or in another asset is refused (`payment_too_small`, `wrong_asset`) before anything
         is credited. Raises PackageRefused, ChannelRefused, NotInitializedError, LimitedError or UnavailableError.
         """
-        _, outcome = await self._receive(package, message, price)
+        _, outcome = await self._receive(package, message, price, origin=origin)
         return outcome
 
     async def terms(self) -> ReceiverTerms:

@@ -28,6 +28,7 @@ _GIVE_UP = """
          AND NOT EXISTS (
            SELECT FROM commands WHERE commands.aa_address = channels.aa_address AND state IN ('queued', 'running')
          )
+       ORDER BY asked_at
        LIMIT $2
          FOR NO KEY UPDATE OF channels SKIP LOCKED
     ), expired AS (
@@ -43,6 +44,8 @@ _GIVE_UP = """
     SELECT aa_address FROM expired
 """
 
+_WAITING = "SELECT count(*) FROM channels WHERE last_event_id = 0 AND expired_at IS NULL"
+
 _GIVEN_UP = """
     SELECT aa_address FROM channels WHERE expired_at IS NOT NULL AND aa_address > $1 ORDER BY aa_address LIMIT $2
 """
@@ -51,8 +54,17 @@ _AMONG = "SELECT aa_address FROM channels WHERE expired_at IS NOT NULL AND aa_ad
 
 
 async def give_up(conn: Connection, after_s: float, *, limit: int) -> list[str]:
-    """Give up channels that nobody has asked for in so many seconds, at most `limit`; return them. Worker only."""
+    """Give up channels that nobody has asked for in so many seconds, at most `limit`; return them. Worker only.
+
+    Those that have waited longest come first.
+    """
     return [row["aa_address"] for row in await conn.fetch(_GIVE_UP, after_s, limit)]
+
+
+async def waiting(conn: Connection) -> int:
+    """Return how many channels wait for their first deposit, as the limit on them counts."""
+    count: int = await conn.fetchval(_WAITING)
+    return count
 
 
 async def given_up(conn: Connection, after: str = "", *, limit: int) -> list[str]:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
+from shared.store import channels
 from shared.store.api_keys import Scope
 from sluice.home import socket_directory
 from sluice.machine.account import Account
 from sluice.machine.embedded import Redis
 from tests.integration.front.conftest import running_front
 from tests.integration.front.rest_support import problem
-from tests.receiving_support import Payer, payer_key
+from tests.receiving_support import Payer, administrator, payer_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,6 +144,48 @@ async def test_one_address_asks_for_so_many_new_channels(settings: Settings, wor
         assert (await pay(front, third.first_package(1, 1))).json()["code"] == "too_many_openings"
         assert "response" in (await post(front, "create_channel", first.parameters)).json()
         assert "response" in (await post(front, "create_channel", third.parameters, "192.0.2.2")).json()
+
+
+async def test_payers_of_one_application_ask_for_so_many_new_channels_and_those_of_others_go_on(
+    settings: Settings, worker: Worker
+) -> None:
+    known = Payer()
+    await worker.open(known)
+    keys = [{"authorization": f"Bearer {await worker.make_key(Scope.RECEIVE)}"} for _ in range(2)]
+    async with running_front(limited(settings, limit_openings_per_address=0.3, funding_wait_s=0.01)) as front:
+
+        async def hand_in(number: int, headers: dict[str, str]) -> httpx.Response:
+            package = Payer(payer_key(number)).first_package(1, 1)
+            return await front.http.post("/v1/packages/verify", json=package, headers=headers)
+
+        for number in range(2, 5):
+            assert problem(await hand_in(number, keys[0])) == (409, "definition_not_published")
+        assert_limited(await hand_in(5, keys[0]), "too_many_openings", "openings_of_keys", most=3, window_s=3_600)
+        call = {"jsonrpc": "2.0", "id": 1, "method": "verifyPaymentPackage"}
+        package = Payer(payer_key(5)).first_package(1, 1)
+        answer = (await front.http.post("/rpc", json={**call, "params": [package]}, headers=keys[0])).json()
+        assert answer["error"]["data"]["code"] == "too_many_openings"
+        assert problem(await hand_in(2, keys[0])) == (409, "definition_not_published")
+        assert (await hand_in(1, keys[0])).status_code == 200
+        assert problem(await hand_in(5, keys[1])) == (409, "definition_not_published")
+
+
+async def test_asking_for_given_up_channels_is_limited_as_asking_for_new_ones_is(
+    settings: Settings, worker: Worker, database_url: str
+) -> None:
+    payers = [Payer(payer_key(number)) for number in (1, 2, 3)]
+    for payer in payers:
+        await worker.insert(payer)
+    async with administrator(database_url) as owner:
+        await owner.execute("UPDATE channels SET expired_at = now(), asked_at = now() - interval '14 days'")
+    async with running_front(limited(settings, limit_openings_per_address=2)) as front:
+        for payer in payers:
+            await post(front, "is_ready", {"aa_address": payer.channel})
+        async with worker.database.connection() as conn:
+            assert len(await channels.not_watched(conn)) == 2
+        await post(front, "is_ready", {"aa_address": payers[2].channel}, "192.0.2.2")
+        async with worker.database.connection() as conn:
+            assert len(await channels.not_watched(conn)) == 3
 
 
 async def test_each_kind_of_work_of_a_key_has_a_limit_of_its_own(settings: Settings, worker: Worker) -> None:

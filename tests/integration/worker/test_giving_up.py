@@ -61,3 +61,30 @@ async def test_a_channel_in_use_is_never_given_up(world: World) -> None:
     async with world.running(patience=IMPATIENT):
         await until_shown(world, idle, "expired")
         await until_shown(world, peer, "open")
+
+
+async def test_who_asks_for_as_many_as_there_may_be_does_not_keep_others_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: GivingUp) -> None:
+        return
+
+    monkeypatch.setattr(GivingUp, "_look_again", never)
+    peers = [await world.peer(number) for number in range(1, 5)]
+    for age_days, peer in zip((1, 4, 3, 2), peers, strict=True):
+        async with world.database.transaction() as conn:
+            await conn.execute(
+                "UPDATE channels SET asked_at = now() - $2 * interval '1 day' WHERE aa_address = $1",
+                peer.channel,
+                age_days,
+            )
+    crowded = Patience(round_s=0.05, most=5, least_s=86_400 * 1.5, crowded_round_s=0.05)
+    async with world.running(patience=crowded):
+        for peer in peers[1:3]:
+            await until_shown(world, peer, "expired")
+        await until_shown(world, peers[0], "unfunded")
+        await until_shown(world, peers[3], "unfunded")
+        await world.peer(5)
+        await world.peer(6)
+        await until_shown(world, peers[3], "expired")
+        await until_shown(world, peers[0], "unfunded")
