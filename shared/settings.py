@@ -208,7 +208,9 @@ class Settings(FileBacked, BaseSettings):
     replaced. Readable by its owner only."""
     answer_timeout_s: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False), Unit("s")] = 3
     """How long a payer waits for the application's answer at most; peers hang up after 10 s."""
-    webhook_allowed_networks: Annotated[Networks, NoDecode, Unit("networks", "only public addresses")] = ()
+    webhook_allowed_networks: Annotated[
+        Networks, NoDecode, Unit("networks", "only public addresses; on `devnet` this machine, too")
+    ] = Field(default_factory=lambda data: ("127.0.0.0/8", "::1/128") if data.get("network") == "devnet" else ())
     """Networks in which receivers of webhooks and the application that answers may be, although they are not public:
     as `10.1.0.0/16,fd00::/64`. Without TLS (`http://`) they may be nowhere else."""
     max_webhooks: Annotated[int, Field(ge=0, le=1_000), Unit("webhooks")] = 20

@@ -68,8 +68,7 @@ def answer_server(settings: Settings, resolve: Resolve | None = None) -> AnswerS
     try:
         target = guard.read(settings.answer_url)
     except InvalidUrlError as error:
-        advice = "" if settings.webhook_allowed_networks else " (or see SLUICE_WEBHOOK_ALLOWED_NETWORKS)"
-        raise SettingsError([f"{variable_of('answer_url')}: {error}{advice}"]) from None
+        raise SettingsError([f"{variable_of('answer_url')}: {error}"]) from None
     return AnswerServer(target, guard, _secrets(settings.answer_secret_file), settings.answer_timeout_s)
 
 

@@ -146,7 +146,12 @@ class AddressGuard:
 
     def read(self, text: str) -> Target:
         """Return what a URL names. Raises InvalidUrlError. http is for receivers in allowed networks only."""
-        return read_url(text, allows_http=bool(self._networks))
+        try:
+            return read_url(text, allows_http=bool(self._networks))
+        except InvalidUrlError as error:
+            if self._networks or not text.startswith("http://"):
+                raise
+            raise InvalidUrlError(f"{error} (or see SLUICE_WEBHOOK_ALLOWED_NETWORKS)") from None
 
     async def addresses(self, host: str, *, is_plain: bool = False) -> list[str]:
         """Return the addresses of a host, to connect to these and no others.

@@ -316,6 +316,11 @@ def test_networks_are_read_and_handed_on_as_they_are_written(monkeypatch: pytest
     assert load_settings(webhook_allowed_networks=()).webhook_allowed_networks == ()
 
 
+def test_on_a_local_ledger_webhooks_may_stay_on_this_machine() -> None:
+    assert load_settings(network="devnet").webhook_allowed_networks == ("127.0.0.0/8", "::1/128")
+    assert load_settings(network="testnet").webhook_allowed_networks == ()
+
+
 @pytest.mark.parametrize("text", ["everything", "10.0.0.1/8", "10.0.0.0/33", "fe80::1%eth0", "10.0.0.0/8,"])
 def test_what_is_no_network_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     [fault] = faults_of(monkeypatch, webhook_allowed_networks=text)

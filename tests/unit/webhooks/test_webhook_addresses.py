@@ -87,8 +87,10 @@ async def test_what_is_sent_in_clear_stays_in_the_allowed_networks() -> None:
 
 def test_http_needs_allowed_networks() -> None:
     assert AddressGuard(("10.0.0.0/8",)).read("http://shop.internal/").is_plain
-    with pytest.raises(InvalidUrlError):
+    with pytest.raises(InvalidUrlError, match=r"must start with https:// \(or see SLUICE_WEBHOOK_ALLOWED_NETWORKS\)$"):
         AddressGuard().read("http://shop.internal/")
+    with pytest.raises(InvalidUrlError, match=r"must start with https://$"):
+        AddressGuard().read("shop.internal")
 
 
 @pytest.mark.parametrize(
