@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shared.store.api_keys import Scope
-from sluice.cli.common import AsJson, CommandError, group, open_database, print_json, print_table, read_settings, run
+from sluice.cli.common import (
+    AsJson,
+    CommandError,
+    UsageError,
+    group,
+    open_database,
+    print_json,
+    print_table,
+    read_settings,
+    run,
+)
+from sluice.cli.times import seconds
 
 if TYPE_CHECKING:
     from shared.store.api_keys import ApiKey
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
-_LONGEST_S = 100 * 366 * 86_400
 
 
 def register(app: typer.Typer) -> None:
@@ -27,20 +34,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(commands)
 
 
-def _seconds(text: str) -> float:
-    """Read a time as `90d`, `12h`, `30m`; a number alone is in seconds."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhdw]?)", text.strip())
-    seconds = int(found[1]) * _UNITS_S[found[2] or "s"] if found else 0
-    if not 0 < seconds <= _LONGEST_S:
-        raise typer.BadParameter("should be a time as 90d, 12h or 30m")
-    return float(seconds)
-
-
 KeyId = Annotated[int, typer.Argument(metavar="ID", help="The number in `sluice keys list`.")]
+KeyIds = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers in `sluice keys list`.")]
 Expires = Annotated[
     float | None,
     typer.Option(
-        "--expires", metavar="TIME", parser=_seconds, help="How long it works: 90d, 12h. Without it, for ever."
+        "--expires", metavar="TIME", parser=seconds, help="How long it works: 90d, 12h. Without it, for ever."
     ),
 ]
 
@@ -78,7 +77,7 @@ def list_keys(as_json: AsJson = False) -> None:
 def rotate(
     key_id: KeyId,
     keep: Annotated[
-        float, typer.Option(metavar="TIME", parser=_seconds, help="How long the old one goes on to work.")
+        float, typer.Option(metavar="TIME", parser=seconds, help="How long the old one goes on to work.")
     ] = "1d",  # type: ignore[assignment]  # read as what a person types
     expires: Expires = None,
     as_json: AsJson = False,
@@ -97,11 +96,20 @@ def rotate(
         typer.echo(f"key {old.id} goes on to work until {old.expires_at:%Y-%m-%d %H:%M} UTC", err=True)
 
 
-def revoke(key_id: KeyId) -> None:
-    """End a key's life, for good and at once: on all fronts, streams and sockets too."""
-    if not run(_revoke(key_id)):
-        raise CommandError(f"there is no key {key_id}, or it was revoked already")
-    typer.echo(f"key {key_id} is revoked")
+def revoke(
+    key_ids: KeyIds = None,
+    every_key: Annotated[
+        bool, typer.Option("--all", help="Every key there is: when it is not known which ones somebody has.")
+    ] = False,
+) -> None:
+    """End the life of keys, for good and at once: on all fronts, streams and sockets too."""
+    if bool(key_ids) == every_key:
+        raise UsageError("say which keys: their numbers, or --all")
+    revoked, missing = run(_revoke(key_ids or None))
+    for key_id in revoked:
+        typer.echo(f"key {key_id} is revoked")
+    if missing:
+        raise CommandError(f"there is no key {missing[0]}, or it was revoked already")
 
 
 def _show_new(token: str, key: ApiKey, *, as_json: bool) -> None:
@@ -134,11 +142,14 @@ async def _every() -> list[ApiKey]:
         return await api_keys.every(conn)
 
 
-async def _revoke(key_id: int) -> bool:
+async def _revoke(key_ids: list[int] | None) -> tuple[list[int], list[int]]:
+    """Revoke these keys, or all; return the numbers of those that are revoked now, and of those that were not there."""
     from shared.store import api_keys
 
     async with open_database(read_settings()) as database, database.transaction() as conn:
-        return await api_keys.revoke(conn, key_id)
+        wanted = key_ids or [key.id for key in await api_keys.every(conn) if key.revoked_at is None]
+        done = {key_id: await api_keys.revoke(conn, key_id) for key_id in wanted}
+    return [key_id for key_id, is_done in done.items() if is_done], [key_id for key_id in done if not done[key_id]]
 
 
 def _fields(key: ApiKey) -> dict[str, object]:

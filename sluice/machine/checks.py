@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import stat
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -20,7 +21,7 @@ from shared.obyte.networks import network_named
 from shared.obyte.system_variables import compare_order_providers
 from shared.receiving.exposure import exposure_rules
 from shared.settings import unknown_variables
-from shared.store import assets, instance, ledger_pins
+from shared.store import assets, instance, lease, ledger_pins
 from shared.store.migrations import schema_is_usable
 from sluice.machine.application import check_application
 from sluice.machine.books import check_books
@@ -40,6 +41,7 @@ OLDEST_PYTHON = (3, 11)
 OLDEST_POSTGRES = 14
 LITTLE_DISK = 2_000_000_000  # bytes
 NO_DISK = 200_000_000
+MOST_APART_S = 2.0  # of clocks
 _BOUND_S = 5.0
 
 
@@ -88,6 +90,7 @@ async def _postgres(settings: Settings) -> AsyncIterator[Finding]:
     try:
         yield await _postgres_version(conn)
         yield await _durability(conn)
+        yield await _clock(conn)
         yield await _server_log(conn)
         async for finding in _schema(conn, settings):
             yield finding
@@ -110,7 +113,20 @@ async def _durability(conn: Connection) -> Finding:
     if off:
         found = f"{' and '.join(off)} not on"
         return Finding("durability", Verdict.FAIL, found, "switch on: a payment must not be lost after we said yes")
-    return Finding("durability", Verdict.OK, "what Postgres confirms is on disk")
+    if await conn.fetchval("SHOW synchronous_standby_names"):
+        return Finding("durability", Verdict.OK, "what Postgres confirms is on its disk, and on that of a stand-by")
+    return Finding("durability", Verdict.OK, "what Postgres confirms is on its disk, and need not be on any other")
+
+
+async def _clock(conn: Connection) -> Finding:
+    # Fronts judge by their own clock how old a request is, and by the database's how old a deposit is.
+    asked_s = time.time()
+    there_s = float(await conn.fetchval("SELECT date_part('epoch', clock_timestamp())"))
+    apart_s = max(asked_s - there_s, there_s - time.time(), 0.0)
+    if apart_s > MOST_APART_S:
+        found = f"this machine and the database are {apart_s:.0f} s apart"
+        return Finding("clock", Verdict.WARN, found, "set both, and keep them set (NTP)")
+    return Finding("clock", Verdict.OK, "as the database's")
 
 
 async def _server_log(conn: Connection) -> Finding:
@@ -139,12 +155,22 @@ async def _schema(conn: Connection, settings: Settings) -> AsyncIterator[Finding
         yield Finding("watcher", Verdict.FAIL, f"silent {age}: fronts refuse payments", "see the worker's log")
     else:
         yield Finding("watcher", Verdict.OK, f"in step with the ledger {here.watcher_age_s:.0f} s ago")
+    if here is not None:
+        yield await _worker(conn)
     async for finding in _exposure(conn, settings):
         yield finding
     if here is not None:
         yield await check_books(conn, settings, here)
     async for finding in check_alarms(conn):
         yield finding
+
+
+async def _worker(conn: Connection) -> Finding:
+    holder = await lease.active(conn, lease.WALLET)
+    if holder is None:
+        advice = "start `sluice worker`; one that runs and does not take over says why in its log (stand_by_unfit)"
+        return Finding("worker", Verdict.WARN, "none is active: closings of peers go unanswered", advice)
+    return Finding("worker", Verdict.OK, f"{holder} is active")
 
 
 async def _exposure(conn: Connection, settings: Settings) -> AsyncIterator[Finding]:

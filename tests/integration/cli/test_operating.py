@@ -5,7 +5,9 @@ import csv
 import io
 import json
 import logging
+import time
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -18,6 +20,7 @@ from shared.store.alarms import AlarmKind
 from shared.store.mark import Mark, mark_file_of
 from sluice.cli.application import app
 from sluice.home import HomeLock
+from sluice.machine import checks
 from sluice.machine.checks import examine
 from sluice.machine.findings import Verdict
 
@@ -78,6 +81,24 @@ def test_a_key_expires_and_is_replaced() -> None:
     assert sluice("keys", "revoke", str(old["id"])).exit_code == 0
     assert sluice("keys", "rotate", str(old["id"])).exit_code == 1
     assert "revoked" in sluice("keys", "list").stdout
+
+
+@pytest.mark.usefixtures("_database")
+def test_several_keys_or_all_of_them_are_revoked_at_once() -> None:
+    numbers = [str(json.loads(sluice("keys", "create", "--scope", "read", "--json").stdout)["id"]) for _ in range(4)]
+
+    def states() -> list[str]:
+        return [key["state"] for key in json.loads(sluice("keys", "list", "--json").stdout)]
+
+    assert sluice("keys", "revoke", *numbers[:2]).stdout.count("is revoked") == 2
+    assert sorted(states()) == ["active", "active", "revoked", "revoked"]
+    partly = sluice("keys", "revoke", numbers[0], numbers[2])
+    assert (partly.exit_code, partly.stdout) == (1, f"key {numbers[2]} is revoked\n")
+    assert f"no key {numbers[0]}" in partly.stderr
+    assert sluice("keys", "revoke", "--all").exit_code == 0
+    assert set(states()) == {"revoked"}
+    for words in ([], ["--all", numbers[0]]):
+        assert sluice("keys", "revoke", *words).exit_code == 2
 
 
 @pytest.mark.parametrize("time", ["", "0d", "3x", "-1d", "1.5h", "99999999w"])
@@ -225,12 +246,18 @@ async def test_doctor_sees_the_schema_durability_and_watcher(tmp_path: Path, dat
             "INSERT INTO instance (network, own_address, watcher_synced_at) VALUES ('devnet', %s, now())", ("M" * 32,)
         )
         following = await findings(settings)
+        connection.execute(
+            "INSERT INTO lease (name, holder, term, expires_at) VALUES ('wallet', 'me/1', 1, now() + interval '1 day')"
+        )
+        active = await findings(settings)
         connection.execute("UPDATE instance SET watcher_synced_at = now() - interval '1 day'")
         silent = await findings(settings)
 
     assert [before[name][0] for name in ("postgres", "durability", "schema", "redis")] == [Verdict.OK] * 4
     assert before["watcher"][0] is Verdict.WARN
     assert following["watcher"][0] is Verdict.OK
+    assert "worker" not in before
+    assert [found["worker"][0] for found in (following, active)] == [Verdict.WARN, Verdict.OK]
     assert silent["watcher"][0] is Verdict.FAIL
 
 
@@ -331,6 +358,30 @@ async def test_doctor_wants_what_postgres_confirms_to_be_on_disk(tmp_path: Path,
     found = await findings(Settings(home=tmp_path, database_url=database_url))
 
     assert found["durability"][:2] == (Verdict.FAIL, "synchronous_commit not on")
+
+
+async def test_doctor_tells_whether_a_receipt_waits_for_a_stand_by(tmp_path: Path, database_url: str) -> None:
+    alone = await findings(Settings(home=tmp_path, database_url=database_url))
+
+    assert alone["durability"][:2] == (
+        Verdict.OK,
+        "what Postgres confirms is on its disk, and need not be on any other",
+    )
+
+
+async def test_doctor_warns_of_a_clock_that_differs_from_the_database(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = await findings(Settings(home=tmp_path, database_url=database_url))
+    wrong = []
+    for ahead_s in (60, -60):
+        with monkeypatch.context() as patch:
+            patch.setattr(checks, "time", SimpleNamespace(time=lambda ahead_s=ahead_s: time.time() + ahead_s))
+            wrong.append((await findings(Settings(home=tmp_path, database_url=database_url)))["clock"])
+
+    assert right["clock"][0] is Verdict.OK
+    assert [verdict for verdict, _, _ in wrong] == [Verdict.WARN] * 2
+    assert all("60 s apart" in found for _, found, _ in wrong)
 
 
 async def test_doctor_warns_of_a_server_whose_log_quotes_rows(tmp_path: Path, database_url: str) -> None:
