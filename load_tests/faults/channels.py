@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OPENING_S = 180.0
 CLOSING_S = 300.0
+_ATTEMPTS = 60
+_PAUSE_S = 0.5
 
 
 async def open_all(stage: Stage) -> None:
@@ -69,7 +71,11 @@ async def _ask(stage: Stage, payer: LoadPayer) -> None:
                 continue
             terms = {"address": payer.address, "timeout": TIMEOUT_S, "asset": "base", "salt": channel.salt}
             request = {"command": "create_channel", "params": {**terms, "version": channel.version}}
-            answer = await line.ask(json.dumps(request).encode())
+            for _ in range(_ATTEMPTS):
+                answer = await line.ask(json.dumps(request).encode())
+                if answer.kind.is_certain:
+                    break
+                await asyncio.sleep(_PAUSE_S)
             if (answer.kind, answer.code) != (Kind.REFUSED, ""):  # an answer without a receipt, and without an error
                 raise RuntimeError(f"a channel was refused: {answer}")
     finally:

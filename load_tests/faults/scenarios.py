@@ -105,10 +105,13 @@ class Promotion:
         await moved(stage, lambda login: primary.url_with(standby, login=login))
         self._standby = standby
 
-    async def strike(self, stage: Stage, _number: int) -> None:
-        """Kill the one, promote the other."""
+    async def strike(self, stage: Stage, number: int) -> None:
+        """Kill the one, promote the other; once, whatever is asked for."""
         if self._standby is None:
             raise PartError("there is no stand-by")
+        if number:
+            await asyncio.sleep(_LATER_S)
+            return
         stage.topology.postgres.kill()
         await asyncio.sleep(_LATER_S * stage.chance.random())
         await self._standby.promote()
