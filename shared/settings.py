@@ -215,6 +215,8 @@ class Settings(FileBacked, BaseSettings):
     as `10.1.0.0/16,fd00::/64`. Without TLS (`http://`) they may be nowhere else."""
     max_webhooks: Annotated[int, Field(ge=0, le=1_000), Unit("webhooks")] = 20
     """Webhooks there may be; each has its own deliveries."""
+    webhook_parallel: Annotated[int, Field(ge=1, le=128), Unit("calls")] = 16
+    """Calls to one webhook at the same time, each with events of another channel."""
     webhook_disable_after_s: Duration = 259_200
     """A webhook is disabled when a delivery fails for good (after a day of attempts) and nothing has succeeded for this
     long (3 days)."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from shared.store.json_text import from_text, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     import asyncpg
@@ -136,6 +136,16 @@ _PAGE = """
 """
 
 
+_FIND = """
+    SELECT id, kind, aa_address, data::text AS data, recorded_at, NULL::text AS asset, NULL::bigint AS period,
+           NULL::bigint AS amount_spent, NULL::bigint AS amount, NULL::text AS message
+      FROM events WHERE id = ANY($1)
+    UNION ALL
+    SELECT id, 'payment_received', aa_address, NULL, accepted_at, asset, period, amount_spent, payment_amount, message
+      FROM payments WHERE id = ANY($1)
+"""
+
+
 async def newest_id(conn: Connection) -> int:
     """Return the greatest number given out so far, to whomever. Not in a statement with anything else."""
     newest: int = await conn.fetchval(_NEWEST_ID)
@@ -163,6 +173,11 @@ async def last_id(conn: Connection, until: int) -> int:
 async def page(conn: Connection, *, after: int, until: int, limit: int = MAX_PAGE) -> list[Event]:
     """Return the events numbered above `after` and at most `until`, in order. All of them must be decided."""
     return [_event_of(row) for row in await conn.fetch(_PAGE, after, until, min(limit, MAX_PAGE))]
+
+
+async def find(conn: Connection, numbers: Sequence[int]) -> dict[int, Event]:
+    """Return the events with these numbers, as far as they are kept."""
+    return {row["id"]: _event_of(row) for row in await conn.fetch(_FIND, list(numbers))}
 
 
 async def stream(conn: Connection) -> Stream:

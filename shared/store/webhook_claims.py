@@ -1,10 +1,11 @@
 """Sending deliveries: who attempts which, and what came of it.
 
-    claim        lanes that are due, one to each sender; of each the oldest delivery is sent, with nothing locked
-    settle       under the webhook's lock: the outcome of an attempt, if the claim still holds
+    claim        lanes that are due, one to each sender; of each the oldest deliveries are sent, with nothing locked
+    settle       under the webhook's lock: the outcomes of attempts, of each lane one, if the claims still hold
 
-A lane is the channel of the events, or none. It holds one delivery at a time: later ones wait until that one has ended.
-A sender that dies leaves a claim that ends; the delivery is then sent again, under the same id.
+A lane is the channel of the events, or none. Its deliveries are attempted one after the other: a later one waits until
+the outcome of the one before is on record. Who has claimed a lane keeps it from one outcome to the next, up to so many.
+A sender that dies leaves claims that end; what has no outcome is then sent again, under the same id.
 """
 
 # ruff: noqa: S608 - statements are joined from constants only
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from shared.store.webhook_deliveries import COLUMNS, Delivery, DeliveryState, delivery_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from shared.store.database import Connection
@@ -39,6 +41,7 @@ class Standing:
 
     failing_since: datetime | None
     told_at: datetime | None
+    is_active: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,19 @@ class Settlement:
     disables: str | None = None
     tells: bool = False
     """Whether it is told that the webhook fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is to be written down of a claimed delivery. Without an attempt nothing was sent.
+
+    `keeps_until`: the lane stays claimed, now until then, for the next delivery that was claimed with this one.
+    """
+
+    claim: Claim
+    settlement: Settlement
+    attempt: Attempt | None
+    keeps_until: datetime | None = None
 
 
 # ------------------------------------------------------------------------------------------------------------ claiming
@@ -79,13 +95,14 @@ _HEADS = f"""
      CROSS JOIN LATERAL (
        SELECT * FROM webhook_deliveries
         WHERE state = 'pending' AND (webhook_id, lane, event_id) > ($1, wanted.lane, 0)
-        ORDER BY webhook_id, lane, event_id LIMIT 1
+          AND (webhook_id, lane) <= ($1, wanted.lane)
+        ORDER BY webhook_id, lane, event_id LIMIT $4
      ) AS d
-     WHERE d.webhook_id = $1 AND d.lane = wanted.lane
+     ORDER BY wanted.lane, d.event_id
 """
 
 _UNCLAIM = """
-    UPDATE webhook_lanes SET due_at = least(due_at, $2), claimed_term = NULL WHERE claimed_term < $1
+    UPDATE webhook_lanes SET due_at = least(due_at, $2), claimed_term = NULL WHERE claimed_term <= $1
 """
 
 
@@ -95,113 +112,147 @@ async def due(conn: Connection, now: datetime) -> list[int]:
 
 
 async def claim(
-    conn: Connection, webhook_id: int, *, now: datetime, until: datetime, term: int, limit: int
-) -> list[Claim]:
-    """Take lanes that are due, until `until`, and return the oldest delivery of each. Worker only.
+    conn: Connection, webhook_id: int, *, now: datetime, until: datetime, term: int, limit: int, each: int = 1
+) -> list[list[Claim]]:
+    """Take lanes that are due, until `until`; return of each the oldest deliveries, at most `each`. Worker only.
 
     Several that ask at once get different ones.
     """
     lanes = await conn.fetch(_CLAIM, webhook_id, now, limit, until, term)
-    rows = await conn.fetch(_HEADS, webhook_id, [row["lane"] for row in lanes], [row["claim"] for row in lanes])
-    return [Claim(delivery_of(row), row["claim"]) for row in rows]
+    if not lanes:
+        return []
+    rows = await conn.fetch(_HEADS, webhook_id, [row["lane"] for row in lanes], [row["claim"] for row in lanes], each)
+    found: dict[str, list[Claim]] = {}
+    for row in rows:
+        claimed = Claim(delivery_of(row), row["claim"])
+        found.setdefault(lane_of(claimed.delivery), []).append(claimed)
+    return list(found.values())
 
 
 async def unclaim(conn: Connection, term: int, now: datetime) -> None:
-    """Free what holders of earlier terms of the lease have claimed: they can settle nothing any more. Worker only."""
+    """Free what senders of earlier terms have claimed, and those of this one that are no more. Worker only."""
     await conn.execute(_UNCLAIM, term, now)
 
 
 # ------------------------------------------------------------------------------------------------------------ settling
 
-_LOCK_TO_SETTLE = "SELECT failing_since, failing_told_at FROM webhooks WHERE id = $1 FOR UPDATE"
+_LOCK_TO_SETTLE = "SELECT failing_since, failing_told_at, state FROM webhooks WHERE id = $1 FOR UPDATE"
 
-_HOLDS = "SELECT count(*) > 0 FROM webhook_lanes WHERE webhook_id = $1 AND lane = $2 AND claim = $3"
-
-_LOG = """
-    INSERT INTO webhook_attempts (webhook_id, event_id, number, at, duration_ms, status, error, excerpt)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+_HOLDING = """
+    SELECT l.lane, l.claim FROM webhook_lanes l
+      JOIN unnest($2::text[], $3::bigint[]) AS ours (lane, claim) ON l.lane = ours.lane AND l.claim = ours.claim
+     WHERE l.webhook_id = $1
 """
 
+# Each part sees what was there before the whole: a delivery that ends here is left out where it is asked what waits.
 _SETTLE = """
-    UPDATE webhook_deliveries
-       SET state = $3, attempts = attempts + $4, tries = tries + $4, next_attempt_at = $5, finished_at = $6
-     WHERE webhook_id = $1 AND event_id = $2 AND state = 'pending'
+    WITH outcomes AS MATERIALIZED (
+      SELECT * FROM unnest(
+        $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::timestamptz[],
+        $8::boolean[], $9::integer[], $10::timestamptz[], $11::integer[], $12::integer[], $13::text[], $14::text[]
+      ) AS o (event_id, lane, state, next_attempt_at, finished_at, due_at, is_kept,
+              number, at, duration_ms, status, error, excerpt)
+    ), logged AS (
+      INSERT INTO webhook_attempts (webhook_id, event_id, number, at, duration_ms, status, error, excerpt)
+      SELECT $1, event_id, number, at, duration_ms, status, error, excerpt FROM outcomes WHERE at IS NOT NULL
+    ), settled AS (
+      UPDATE webhook_deliveries AS d
+         SET state = o.state, attempts = attempts + (o.at IS NOT NULL)::integer,
+             tries = tries + (o.at IS NOT NULL)::integer, next_attempt_at = o.next_attempt_at,
+             finished_at = o.finished_at
+        FROM outcomes o
+       WHERE d.webhook_id = $1 AND d.event_id = o.event_id AND d.state = 'pending'
+    ), lanes AS MATERIALIZED (
+      SELECT o.lane, o.due_at, o.is_kept, EXISTS (
+               SELECT FROM webhook_deliveries d
+                WHERE d.webhook_id = $1 AND d.lane = o.lane AND d.state = 'pending'
+                  AND (d.event_id <> o.event_id OR o.state = 'pending')
+             ) AS goes_on
+        FROM outcomes o
+    ), kept AS (
+      UPDATE webhook_lanes AS l
+         SET due_at = lanes.due_at, claimed_term = CASE WHEN lanes.is_kept THEN claimed_term END
+        FROM lanes WHERE l.webhook_id = $1 AND l.lane = lanes.lane AND lanes.goes_on
+    )
+    DELETE FROM webhook_lanes AS l USING lanes
+     WHERE l.webhook_id = $1 AND l.lane = lanes.lane AND NOT lanes.goes_on
 """
-
-_LEAVE_LANE = """
-    UPDATE webhook_lanes SET due_at = $3, claimed_term = NULL
-     WHERE webhook_id = $1 AND lane = $2
-       AND EXISTS (SELECT FROM webhook_deliveries
-                    WHERE webhook_id = $1 AND lane = $2 AND state = 'pending')
-"""
-
-_END_LANE = "DELETE FROM webhook_lanes WHERE webhook_id = $1 AND lane = $2"
 
 _JUDGE = """
     UPDATE webhooks
        SET failing_since = $2, last_success_at = coalesce($3, last_success_at),
-           last_failure_at = coalesce($4, last_failure_at),
-           failing_told_at = CASE WHEN $5 THEN coalesce($3, $4) ELSE failing_told_at END
+           last_failure_at = coalesce($4, last_failure_at), failing_told_at = $5
      WHERE id = $1
 """
 
 _DISABLE = "UPDATE webhooks SET state = 'disabled', reason = $2, updated_at = now() WHERE id = $1 AND state = 'active'"
 
 
-async def lock_to_settle(conn: Connection, claimed: Claim) -> Standing | None:
-    """Return how the webhook has done, and lock it; None when the claim has ended. Worker only."""
-    delivery = claimed.delivery
-    row = await conn.fetchrow(_LOCK_TO_SETTLE, delivery.webhook_id)
-    if row is None or not await conn.fetchval(_HOLDS, delivery.webhook_id, lane_of(delivery), claimed.number):
-        return None
-    return Standing(row["failing_since"], row["failing_told_at"])
+async def lock_to_settle(
+    conn: Connection, webhook_id: int, claims: Sequence[Claim]
+) -> tuple[Standing | None, list[Claim]]:
+    """Lock a webhook; return how it has done, and which of the claims still hold. None without it. Worker only."""
+    row = await conn.fetchrow(_LOCK_TO_SETTLE, webhook_id)
+    if row is None:
+        return None, []
+    lanes, numbers = [lane_of(claim.delivery) for claim in claims], [claim.number for claim in claims]
+    # A statement of its own: it sees what whoever had the lock before has committed.
+    held = {(found["lane"], found["claim"]) for found in await conn.fetch(_HOLDING, webhook_id, lanes, numbers)}
+    standing = Standing(row["failing_since"], row["failing_told_at"], row["state"] == "active")
+    return standing, [claim for claim in claims if (lane_of(claim.delivery), claim.number) in held]
 
 
 async def settle(
-    conn: Connection, claimed: Claim, settlement: Settlement, *, attempt: Attempt | None, now: datetime
+    conn: Connection, webhook_id: int, outcomes: Sequence[Outcome], *, told_at: datetime | None, now: datetime
 ) -> bool:
-    """Record what became of a claimed delivery, under the lock of `lock_to_settle`; whether the webhook was disabled.
+    """Record what became of claimed deliveries of a webhook, under the lock of `lock_to_settle`.
 
-    Without an attempt nothing was sent. Worker only.
+    Of each lane at most one, in the order in which the attempts ended. `told_at`: when it was last told that the
+    webhook fails. Returns whether the webhook was disabled. Worker only.
     """
-    delivery, lane = claimed.delivery, lane_of(claimed.delivery)
-    key = (delivery.webhook_id, delivery.event_id)
-    if attempt is not None:
-        await conn.execute(
-            _LOG,
-            *key,
-            delivery.attempts + 1,
-            attempt.at,
-            min(attempt.duration_ms, MAX_DURATION_MS),
-            attempt.status,
-            attempt.error,
-            attempt.excerpt,
-        )
-        has_succeeded = settlement.state is DeliveryState.DELIVERED
-        await conn.execute(
-            _JUDGE,
-            delivery.webhook_id,
-            settlement.failing_since,
-            now if has_succeeded else None,
-            None if has_succeeded else now,
-            settlement.tells,
-        )
-    is_over = settlement.state is not DeliveryState.PENDING
     await conn.execute(
         _SETTLE,
-        *key,
-        settlement.state.value,
-        int(attempt is not None),
-        settlement.next_attempt_at,
-        now if is_over else None,
+        webhook_id,
+        *([*column] for column in zip(*(_written(outcome, now) for outcome in outcomes), strict=True)),
     )
-    if await conn.execute(_LEAVE_LANE, delivery.webhook_id, lane, settlement.next_attempt_at or now) == "UPDATE 0":
-        await conn.execute(_END_LANE, delivery.webhook_id, lane)
-    if settlement.disables is None:
+    attempted = [outcome.settlement for outcome in outcomes if outcome.attempt is not None]
+    if attempted:
+        has_succeeded = any(settlement.state is DeliveryState.DELIVERED for settlement in attempted)
+        has_failed = any(settlement.state is not DeliveryState.DELIVERED for settlement in attempted)
+        await conn.execute(
+            _JUDGE,
+            webhook_id,
+            attempted[-1].failing_since,
+            now if has_succeeded else None,
+            now if has_failed else None,
+            told_at,
+        )
+    reason = next((found.disables for found in attempted if found.disables is not None), None)
+    if reason is None:
         return False
-    return await conn.execute(_DISABLE, delivery.webhook_id, settlement.disables) == "UPDATE 1"
+    return await conn.execute(_DISABLE, webhook_id, reason) == "UPDATE 1"
 
 
 def lane_of(delivery: Delivery) -> str:
     """Return the lane of a delivery, as its row has it."""
     return delivery.aa_address or ""
+
+
+def _written(outcome: Outcome, now: datetime) -> tuple[object, ...]:
+    delivery, settlement, attempt = outcome.claim.delivery, outcome.settlement, outcome.attempt
+    is_over = settlement.state is not DeliveryState.PENDING
+    return (
+        delivery.event_id,
+        lane_of(delivery),
+        settlement.state.value,
+        settlement.next_attempt_at,
+        now if is_over else None,
+        outcome.keeps_until or settlement.next_attempt_at or now,
+        outcome.keeps_until is not None,
+        None if attempt is None else delivery.attempts + 1,
+        None if attempt is None else attempt.at,
+        None if attempt is None else min(attempt.duration_ms, MAX_DURATION_MS),
+        None if attempt is None else attempt.status,
+        None if attempt is None else attempt.error,
+        None if attempt is None else attempt.excerpt,
+    )

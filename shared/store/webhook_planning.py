@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from shared.store.database import Connection
 
-MAX_PAGE = 200
+MAX_PAGE = 1_000
 MAX_PENDING = 20_000
 """Deliveries of one webhook that may wait; with as many the rest waits in the stream."""
 

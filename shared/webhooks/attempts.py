@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -56,6 +57,16 @@ def judge(
     told_at = standing.told_at
     tells = told_at is None or now - told_at >= timedelta(seconds=TELL_AGAIN_S)
     return Settlement(DeliveryState.FAILED, since, tells=tells)
+
+
+def after(standing: Standing, settlement: Settlement, now: datetime) -> Standing:
+    """Return how a webhook has done after one more attempt."""
+    return replace(
+        standing,
+        failing_since=settlement.failing_since,
+        told_at=now if settlement.tells else standing.told_at,
+        is_active=standing.is_active and settlement.disables is None,
+    )
 
 
 def pause_after(tries: int, *, jitter: float, retry_after_s: float | None = None) -> float | None:

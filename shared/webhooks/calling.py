@@ -8,17 +8,18 @@ checked, while the name in the URL is what the certificate must be for.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import ssl
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import httpcore
 import httpx
 
+from shared.webhooks.connections import BrokenConnectionError, Connection, Reply, connect
 from shared.webhooks.errors import CallTimeoutError, UnreachableError
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 KEEPALIVE_S = 4.0
 """Shorter than the 5 s after which common servers close: a call must not meet a connection that is just closing."""
-_OK = range(200, 300)
+
+_Server: TypeAlias = tuple[str, int, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +45,6 @@ class Limits:
     """Of the answer's body; the rest is not read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a server answered. `headers`: names in small letters. `is_cut`: the body was longer than we read."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-    is_cut: bool = False
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the status says that the call was taken."""
-        return self.status in _OK
-
-
 class Caller:
     """Calls servers, with a pool of connections. To be closed."""
 
@@ -65,18 +52,13 @@ class Caller:
         self, guard: AddressGuard, *, max_connections: int = 20, ssl_context: ssl.SSLContext | None = None
     ) -> None:
         self._guard = guard
-        tls = ssl_context or httpx.create_ssl_context()
-        # Two pools: what goes unencrypted may go to the allowed networks only.
-        self._pools = {
-            is_plain: httpcore.AsyncConnectionPool(
-                ssl_context=tls,
-                max_connections=max_connections,
-                max_keepalive_connections=max_connections,
-                keepalive_expiry=KEEPALIVE_S,
-                network_backend=_CheckedNetwork(guard, is_plain=is_plain),
-            )
-            for is_plain in (False, True)
-        }
+        self._tls = ssl_context or httpx.create_ssl_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._room = asyncio.Semaphore(max_connections)
+        self._max_kept = max_connections
+        self._kept: OrderedDict[Connection, _Server] = OrderedDict()
+        """Connections that are free, the one that is free for the longest time first."""
+        self._used: set[Connection] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,8 +70,9 @@ class Caller:
 
     async def close(self) -> None:
         """Close the connections."""
-        for pool in self._pools.values():
-            await pool.aclose()
+        for connection in [*self._kept, *self._used]:
+            connection.close()
+        self._kept.clear()
 
     async def post(
         self,
@@ -105,62 +88,61 @@ class Caller:
         failure too: nothing is sent twice here.
         """
         target = self._guard.read(url) if isinstance(url, str) else url
+        request = _request(target, body, headers)
         try:
-            async with asyncio.timeout(limits.total_s):
-                return await self._post(target, body, headers, limits)
-        except (TimeoutError, httpcore.TimeoutException) as error:
+            async with asyncio.timeout(limits.total_s), self._room:
+                return await self._exchange(target, request, limits)
+        except TimeoutError as error:
             raise CallTimeoutError(f"{target.host} did not answer in time") from error
-        except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        except (BrokenConnectionError, OSError) as error:
             raise UnreachableError(f"the connection to {target.host} failed ({type(error).__name__})") from error
 
-    async def _post(self, target: Target, body: bytes, headers: Mapping[str, str], limits: Limits) -> Reply:
-        url = httpcore.URL(
-            scheme=target.scheme.encode(), host=target.host.encode(), port=target.port, target=target.path.encode()
-        )
-        times = {"connect": limits.connect_s, "read": limits.read_s, "write": limits.read_s, "pool": limits.total_s}
-        async with self._pools[target.is_plain].stream(
-            "POST",
-            url,
-            headers=[("host", target.authority), ("user-agent", "Sluice"), *headers.items()],
-            content=body,
-            extensions={"timeout": times},
-        ) as answer:
-            content = bytearray()
-            is_cut = False
-            async for piece in answer.aiter_stream():
-                content += piece
-                if len(content) > limits.max_bytes:
-                    is_cut = True
-                    break
-        found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
-        return Reply(answer.status, found, bytes(content[: limits.max_bytes]), is_cut)
-
-
-class _CheckedNetwork(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that the guard has looked at, and to these exactly."""
-
-    def __init__(self, guard: AddressGuard, *, is_plain: bool) -> None:
-        self._guard = guard
-        self._is_plain = is_plain
-        self._network = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the base class has it
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of the host that lets us. Raises CallError too."""
+    async def _exchange(self, target: Target, request: bytes, limits: Limits) -> Reply:
+        server = (target.host, target.port, target.is_plain)
+        connection = self._free(server) or await self._connect(target, limits)
+        self._used.add(connection)
         try:
-            async with asyncio.timeout(timeout):
-                addresses = await self._guard.addresses(host, is_plain=self._is_plain)
-        except TimeoutError as error:
-            raise httpcore.ConnectTimeout from error
+            return await connection.exchange(request, read_s=limits.read_s, max_bytes=limits.max_bytes)
+        finally:
+            self._used.discard(connection)
+            if connection.is_usable:
+                self._keep(connection, server)
+
+    def _free(self, server: _Server) -> Connection | None:
+        """Return the connection to a server that was used last."""
+        while connection := next((found for found, of in reversed(self._kept.items()) if of == server), None):
+            del self._kept[connection]
+            if connection.is_usable and connection.is_quiet:
+                break
+            connection.close()
+        return connection
+
+    def _keep(self, connection: Connection, server: _Server) -> None:
+        self._kept[connection] = server
+        connection.keep(KEEPALIVE_S)
+        while len(self._kept) > self._max_kept or not next(iter(self._kept)).is_usable:
+            self._kept.popitem(last=False)[0].close()
+
+    async def _connect(self, target: Target, limits: Limits) -> Connection:
+        """Connect to the first address of the host that lets us; unencrypted in the allowed networks only."""
+        async with asyncio.timeout(limits.connect_s):
+            addresses = await self._guard.addresses(target.host, is_plain=target.is_plain)
+        tls = None if target.is_plain else self._tls
         for address in addresses[:-1]:
             try:
-                return await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                return await connect(address, target.port, name=target.host, tls=tls, connect_s=limits.connect_s)
+            except ssl.SSLError:
+                raise
+            except OSError:  # a time limit, too
                 continue
-        return await self._network.connect_tcp(addresses[-1], port, timeout, local_address, socket_options)
+        return await connect(addresses[-1], target.port, name=target.host, tls=tls, connect_s=limits.connect_s)
+
+
+def _request(target: Target, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return the bytes of a request. Raises ValueError for a header that would be more than one."""
+    lines = [f"POST {target.path} HTTP/1.1", f"host: {target.authority}", "user-agent: Sluice"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += [f"content-length: {len(body)}"]
+    if any(character in line for line in lines for character in "\r\n\0"):
+        raise ValueError("a header must be one line")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body

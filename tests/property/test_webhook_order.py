@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import psycopg
 import pytest
@@ -16,25 +16,28 @@ from hypothesis import strategies as st
 from shared.store import webhook_claims
 from shared.store.database import Database, Role
 from shared.store.errors import LeaseLostError
+from shared.store.webhook_claims import Outcome
 from shared.store.webhook_deliveries import Attempt
 from shared.store.webhooks import WebhookState
 from shared.webhooks.addresses import AddressGuard
-from shared.webhooks.attempts import fault_of, judge
+from shared.webhooks.attempts import after, fault_of, judge
 from shared.webhooks.calling import Caller
 from tests.integration.webhooks.support import CHANNELS, LOOPBACK, Office, guard_of
 from tests.receiving_support import database_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from shared.store.webhook_claims import Claim
     from worker.guard import Guard
+
+    Lane: TypeAlias = tuple[Guard, Sequence[Claim]]
 
 LANES = [*CHANNELS[:2], None]
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["happen", "plan", "claim", "send", "send", "succeed", "succeed", "fail", "later", "crash", "pause"]
+            ["happen", "plan", "claim", "send", "send", "succeed", "together", "fail", "later", "crash", "pause"]
         ),
         st.integers(0, 7),
     ),
@@ -50,10 +53,10 @@ class Play:
     webhook_id: int
     guard: Guard
     count: int = 0
-    held: list[tuple[Guard, Claim]] = field(default_factory=list)
-    """Claims that were not used yet, also those that have ended."""
-    sent: list[tuple[Guard, Claim]] = field(default_factory=list)
-    """What was sent and not settled."""
+    held: list[Lane] = field(default_factory=list)
+    """Lanes of which the next delivery was not sent yet, also those whose claim has ended."""
+    sent: list[Lane] = field(default_factory=list)
+    """Those of which it was sent and not settled."""
     seen: dict[str | None, list[int]] = field(default_factory=lambda: defaultdict(list))
     """By channel the events that the server has seen, in its order."""
     now: datetime = datetime(2027, 1, 1, tzinfo=UTC)
@@ -71,48 +74,69 @@ class Play:
         until = self.now + timedelta(seconds=60)
         async with self.guard.transaction() as conn:
             if await webhook_claims.due(conn, self.now):
-                claims = await webhook_claims.claim(
+                lanes = await webhook_claims.claim(
                     conn,
                     self.webhook_id,
                     now=self.now,
                     until=until,
                     term=self.guard.lease.term,
                     limit=1 + number % 3,
+                    each=1 + number // 2,
                 )
-                self.held += [(self.guard, claim) for claim in claims]
+                self.held += [(self.guard, claims) for claims in lanes]
 
     async def send(self, number: int) -> None:
         if self.held:
-            guard, claim = self.held.pop(number % len(self.held))
-            self.sent.append((guard, claim))
-            self.seen[claim.delivery.aa_address].append(claim.delivery.event_id)
+            guard, claims = self.held.pop(number % len(self.held))
+            self.sent.append((guard, claims))
+            self.seen[claims[0].delivery.aa_address].append(claims[0].delivery.event_id)
 
     async def succeed(self, number: int) -> None:
-        await self.settle(number, 200)
+        if self.sent:
+            await self.settle([self.sent.pop(number % len(self.sent))], number, 200)
 
     async def fail(self, number: int) -> None:
-        await self.settle(number, 500)
+        if self.sent:
+            await self.settle([self.sent.pop(number % len(self.sent))], number, 500)
 
-    async def settle(self, number: int, status: int) -> None:
-        if not self.sent:
+    async def together(self, number: int) -> None:
+        """Everything that a sender has under way is settled in one transaction."""
+        together = [lane for lane in self.sent if lane[0] is self.guard]
+        self.sent = [lane for lane in self.sent if lane[0] is not self.guard]
+        await self.settle(together, number, 200)
+
+    async def settle(self, lanes: list[Lane], number: int, status: int) -> None:
+        """Written down as `Recording` does it; an even number keeps the lane for what was claimed with it."""
+        if not lanes:
             return
-        guard, claim = self.sent.pop(number % len(self.sent))
-        attempt = Attempt(self.now, 1, status, fault_of(status))
+        guard, attempt = lanes[0][0], Attempt(self.now, 1, status, fault_of(status))
         try:
             async with guard.transaction() as conn:
-                standing = await webhook_claims.lock_to_settle(conn, claim)
-                if standing is None:
-                    return
-                settlement = judge(
-                    attempt,
-                    tries=claim.delivery.tries,
-                    standing=standing,
-                    now=self.now,
-                    retry_after_s=None,
-                    jitter=0.5,
-                    disable_after_s=1e9,
+                standing, still = await webhook_claims.lock_to_settle(
+                    conn, self.webhook_id, [claims[0] for _, claims in lanes]
                 )
-                await webhook_claims.settle(conn, claim, settlement, attempt=attempt, now=self.now)
+                assert standing is not None
+                outcomes, going_on = [], []
+                for _, claims in lanes:
+                    if not any(claims[0] is claim for claim in still):
+                        continue
+                    settlement = judge(
+                        attempt,
+                        tries=claims[0].delivery.tries,
+                        standing=standing,
+                        now=self.now,
+                        retry_after_s=None,
+                        jitter=0.5,
+                        disable_after_s=1e9,
+                    )
+                    standing = after(standing, settlement, self.now)
+                    keeps = status == 200 and number % 2 == 0 and standing.is_active and len(claims) > 1
+                    keeps_until = self.now + timedelta(seconds=60) if keeps else None
+                    outcomes.append(Outcome(claims[0], settlement, attempt, keeps_until))
+                    going_on += [(guard, claims[1:])] if keeps else []
+                if outcomes:
+                    await webhook_claims.settle(conn, self.webhook_id, outcomes, told_at=standing.told_at, now=self.now)
+            self.held += going_on
         except LeaseLostError:
             assert guard is not self.guard
 

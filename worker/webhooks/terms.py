@@ -35,10 +35,10 @@ class WebhookPace:
     """Between two looks for what can be forgotten."""
     claim_s: float = 60.0
     """A sender that has not told the outcome by then is believed dead. Longer than a call may take."""
-    parallel: int = 8
-    """Calls at the same time."""
-    parallel_of_one: int = 4
-    """Calls to one webhook at the same time: one that is slow leaves room for others."""
+    parallel: int = 128
+    """Calls at the same time, to all webhooks; to one that has none under way there is always another."""
+    at_once: int = 16
+    """Deliveries of one channel that are claimed together, and sent one after the other."""
     limits: Limits = field(default_factory=lambda: Limits(connect_s=5.0, read_s=10.0, total_s=10.0, max_bytes=8_192))
 
 
@@ -50,6 +50,8 @@ class WebhookTerms:
     guard: AddressGuard
     reader: Reader
     """Opens the secrets that messages are signed with."""
+    parallel: int = 16
+    """Calls to one webhook at the same time: one that is slow leaves room for others."""
     disable_after_s: float = 259_200.0
     retention_s: float = 604_800.0
     pace: WebhookPace = field(default_factory=WebhookPace)
@@ -67,11 +69,13 @@ async def webhook_terms(settings: Settings, key: KeyPair, resolver: Resolver) ->
         role=Role.WORKER,
         application_name="sluice-worker-webhooks",
         max_connections=MAX_CONNECTIONS,
+        behind_transaction_pooler=settings.database_pooler,
     )
     return WebhookTerms(
         database,
         AddressGuard(settings.webhook_allowed_networks, resolver),
         reader_of(key),
+        parallel=settings.webhook_parallel,
         disable_after_s=settings.webhook_disable_after_s,
         retention_s=settings.webhook_retention_s,
     )

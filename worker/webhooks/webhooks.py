@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 _BATCH = 1_000
+MAX_WEBHOOKS = 1_000
+"""As many as the setting allows."""
 
 
 class Webhooks:
@@ -70,7 +72,7 @@ class Webhooks:
     async def _run(self) -> None:
         async with self._guard.transaction() as conn:
             await webhooks.declare_signer(conn, self._terms.reader.public_key)
-        async with Caller(self._terms.guard, max_connections=2 * self._terms.pace.parallel) as caller:
+        async with Caller(self._terms.guard, max_connections=_connections(self._terms)) as caller:
             sending = Sending(
                 self._guard,
                 caller,
@@ -78,6 +80,7 @@ class Webhooks:
                 clock=self._clock,
                 monotonic=self._monotonic,
                 jitter=self._jitter,
+                bus=self._bus,
             )
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(sending.run(), name="webhooks-sending")
@@ -128,6 +131,11 @@ async def forget(guard: Guard, now: datetime, *, kept_s: float) -> None:
     while gone >= _BATCH:
         async with guard.transaction() as conn:
             gone = await webhook_deliveries.forget(conn, before=now - timedelta(seconds=kept_s), limit=_BATCH)
+
+
+def _connections(terms: WebhookTerms) -> int:
+    """Never fewer than calls: one of each webhook may come on top."""
+    return terms.pace.parallel + MAX_WEBHOOKS
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -23,7 +23,8 @@ from shared.webhooks.signing import Secret
 from tests.integration.webhooks.support import CHANNELS, Answer, Office, Receiver, Request, guard_of, hours, until
 
 if TYPE_CHECKING:
-    from shared.store.webhook_claims import Claim
+    from shared.store.webhooks import Signing
+    from worker.webhooks.recording import Result
     from worker.webhooks.sending import Sending
 
 A, B, _ = CHANNELS
@@ -211,9 +212,9 @@ async def test_a_slow_webhook_leaves_room_for_the_others(office: Office, receive
             await office.happen(number, channel=f"{number:A>32}")
         await office.planning.round()
         await office.sending.once()
-        # Before the slow one's time is over: half of the room is all that it gets.
-        assert slow.most_at_once == 4
-        assert len(receiver.requests) == 4
+        # Before the slow one's time is over: its part of the room is all that it gets.
+        assert slow.most_at_once == office.terms.parallel == 16
+        assert len(receiver.requests) == 16
 
 
 async def test_while_a_secret_is_replaced_both_sign(office: Office, receiver: Receiver) -> None:
@@ -308,9 +309,9 @@ async def test_the_outcome_of_a_claim_that_has_ended_is_not_taken(office: Office
     held = asyncio.Event()
     settle = office.sending._settle
 
-    async def late(*given: object) -> None:
+    async def late(result: Result) -> Signing | None:
         await held.wait()
-        await settle(*given)  # type: ignore[arg-type]
+        return await settle(result)
 
     office.sending._settle = late  # type: ignore[method-assign]
     first = asyncio.create_task(office.sending.once())
@@ -362,10 +363,10 @@ async def test_a_delivery_that_cannot_be_settled_holds_up_no_other(
     await office.happen(2, channel=B)
     settle = office.sending._settle
 
-    async def busy_for_one(claim: Claim, *more: Any) -> None:
-        if claim.delivery.aa_address == A:
+    async def busy_for_one(result: Result) -> Signing | None:
+        if result.claim.delivery.aa_address == A:
             raise DatabaseBusyError("busy")
-        await settle(claim, *more)
+        return await settle(result)
 
     monkeypatch.setattr(office.sending, "_settle", busy_for_one)
     assert await office.work() == 2

@@ -87,15 +87,15 @@ async def test_it_goes_on_after_faults_of_all_kinds(
 ) -> None:
     await office.add(receiver.url)
     faults = iter([DatabaseBusyError("busy"), RuntimeError("a surprise")])
-    page = events.page
+    find = events.find
 
     async def fails_twice(*given: object, **named: object) -> object:
         fault = next(faults, None)
         if fault is not None:
             raise fault
-        return await page(*given, **named)  # type: ignore[arg-type]
+        return await find(*given, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sending.events, "page", fails_twice)
+    monkeypatch.setattr(sending.events, "find", fails_twice)
     async with term(office, bus, pace=replace(PACE, claim_s=0.1)):
         await office.happen(1)
         await until(lambda: receiver.requests)

@@ -1,0 +1,1 @@
+"""How fast webhooks are sent, and what the event loop that the vault shares with them feels of it."""
