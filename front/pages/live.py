@@ -1,7 +1,8 @@
 """Live pages: one reader of the stream of events for all pages that this process shows, however many there are.
 
-Strangers open pages, so how many are live is bounded, in all and for each request. They share one place among those
-that follow the events, and nobody who follows the events with a key loses his to them. Who finds no place reloads.
+Strangers open pages, so how many are live is bounded: in all, for each request, and for each network address, so that
+nobody takes all places for himself. They share one place among those that follow the events, and nobody who follows the
+events with a key loses his to them. Who finds no place reloads.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ logger = get_logger(__name__)
 
 MAX_WATCHERS = 500
 MAX_WATCHERS_OF_ONE = 30
+MAX_WATCHERS_OF_ADDRESS = 50
+MAX_WATCHERS_OF_ONE_AND_ADDRESS = 10
 _SILENCE_S = 15.0
 _PAUSE_S = 1.0
 _GATHER_S = 0.1
@@ -45,7 +48,8 @@ class NoPlaceError(Exception):
 class Watch:
     """One page's look at its request."""
 
-    def __init__(self, request: PaymentRequest) -> None:
+    def __init__(self, request: PaymentRequest, address: str) -> None:
+        self.address = address
         self.is_ended = False
         self._changed = asyncio.Event()
         self._request = request
@@ -95,15 +99,17 @@ class Watching:
         self._max_watchers = max_watchers
         self._watches: dict[str, set[Watch]] = defaultdict(set)
         self._count = 0
+        self._of_address: Counter[str] = Counter()
         self._reader: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
-    async def watch(self, request: PaymentRequest) -> AsyncIterator[Watch]:
-        """Watch a request. Raises NoPlaceError and StoreError."""
-        if self._count >= self._max_watchers or len(self._watches.get(request.id, ())) >= MAX_WATCHERS_OF_ONE:
+    async def watch(self, request: PaymentRequest, address: str) -> AsyncIterator[Watch]:
+        """Watch a request, from a network address. Raises NoPlaceError and StoreError."""
+        if not self._has_place(request.id, address):
             raise NoPlaceError
-        watch = Watch(request)
+        watch = Watch(request, address)
         self._count += 1
+        self._of_address[address] += 1
         self._watches[request.id].add(watch)
         try:
             if self._reader is None:
@@ -113,11 +119,21 @@ class Watching:
             yield watch
         finally:
             self._count -= 1
+            self._of_address -= Counter((address,))  # nothing is left of who has left
             self._watches[request.id].discard(watch)
             if not self._watches[request.id]:
                 del self._watches[request.id]
             if not self._count:
                 await self._stop()
+
+    def _has_place(self, request_id: str, address: str) -> bool:
+        same = self._watches.get(request_id, ())
+        return (
+            self._count < self._max_watchers
+            and len(same) < MAX_WATCHERS_OF_ONE
+            and self._of_address[address] < MAX_WATCHERS_OF_ADDRESS
+            and sum(watch.address == address for watch in same) < MAX_WATCHERS_OF_ONE_AND_ADDRESS
+        )
 
     async def close(self) -> None:
         """Stop reading, and let every page go."""

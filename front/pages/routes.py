@@ -100,10 +100,11 @@ async def qr_code(request: Request, request_id: str) -> Response:
 async def events(request: Request, request_id: str) -> Response:
     """Tell where the request stands, now and as it changes, until nothing is due any more."""
     found = await _known(request, request_id)
+    address = request.app.state.address_limits.address_of(request.scope)
     stack = contextlib.AsyncExitStack()
     try:
         with database_errors():
-            watch = await stack.enter_async_context(request.app.state.pages.watch(found))
+            watch = await stack.enter_async_context(request.app.state.pages.watch(found, address))
     except NoPlaceError:
         raise Problem(
             503, "too_many_followers", "too many pages are live here", headers={"retry-after": "10"}

@@ -129,3 +129,17 @@ async def test_without_scripts_the_page_shows_the_same_after_a_reload(browser: B
     assert await seen.page.inner_text("#title") == "Paid, and more"
     assert "100 more than asked for" in await seen.page.inner_text("#detail")
     await seen.shoot("over_noscript")
+
+
+async def test_a_page_that_finds_no_place_to_be_live_shows_the_state_anew(browser: Browser, shop: Shop) -> None:
+    made = await shop.ask()
+    context = await browser.new_context()
+    seen = Seen(await context.new_page())
+    await seen.page.route("**/events", lambda route: route.fulfill(status=503, body="{}"))
+    await seen.page.clock.install()
+    async with seen.page.expect_response("**/events", timeout=WAIT_MS):
+        await seen.page.goto(f"{str(shop.fronts[0].base_url).rstrip('/')}/pay/{made['id']}")
+    await shop.pay(made["id"], 1_200)
+    assert await seen.page.inner_text("#title") == "Waiting for payment"
+    await seen.page.clock.run_for(20_000)
+    await seen.until("paid")

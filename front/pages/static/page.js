@@ -27,8 +27,15 @@ function follow() {
   source.addEventListener("error", () => {
     at("link").setAttribute("hidden", "");
     // The browser comes back by itself, unless it was turned away.
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 5000 + 10000 * Math.random());
+    if (source.readyState === EventSource.CLOSED) setTimeout(reload, 5000 + 10000 * Math.random());
   });
+}
+
+// There was no place: the page shows where the request stands when it is loaded anew, and asks for a place then.
+async function reload() {
+  const answer = await fetch(location.pathname, { cache: "no-store" }).catch(() => null);
+  if (answer && answer.ok) location.reload();
+  else setTimeout(reload, 5000 + 10000 * Math.random());
 }
 
 function countDown() {

@@ -7,6 +7,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from front.pages import live
 from shared.store.api_keys import Scope
 from tests.integration.front.rest_support import problem
@@ -15,7 +17,6 @@ from tests.receiving_support import administrator
 
 if TYPE_CHECKING:
     import httpx
-    import pytest
 
     from tests.integration.requests.support import Shop
 
@@ -197,8 +198,24 @@ async def test_live_pages_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatc
             await asyncio.sleep(0.02)
 
 
-async def _status(front: httpx.AsyncClient, path: str) -> int:
-    async with front.stream("GET", path) as response:
+@pytest.mark.parametrize("bound", ["MAX_WATCHERS_OF_ADDRESS", "MAX_WATCHERS_OF_ONE_AND_ADDRESS"])
+async def test_nobody_takes_all_places_of_live_pages(shop: Shop, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    monkeypatch.setattr(live, bound, 1)
+    made, front = await shop.ask(), shop.fronts[0]
+    path = f"/pay/{made['id']}/events"
+    one, other = ({"x-forwarded-for": f"192.0.2.{number}"} for number in (1, 2))
+    async with front.stream("GET", path, headers=one) as first:
+        assert first.status_code == 200
+        assert problem(await front.get(path, headers=one)) == (503, "too_many_followers")
+        async with front.stream("GET", path, headers=other) as second:
+            assert second.status_code == 200
+    async with asyncio.timeout(10):
+        while (await _status(front, path, **one)) != 200:  # noqa: ASYNC110 - leaving rings no bell
+            await asyncio.sleep(0.02)
+
+
+async def _status(front: httpx.AsyncClient, path: str, **headers: str) -> int:
+    async with front.stream("GET", path, headers=headers) as response:
         return response.status_code
 
 
