@@ -38,6 +38,8 @@ COMMAND = "command"
 """{id}: a command was queued or has changed."""
 EVENT = "event"
 """{}: something was committed to the stream of events of which no other topic tells."""
+LEASE = "lease"
+"""{name}: a lease was given up; who stands by may have it now."""
 
 OUTGOING_LIMIT = 10_000
 SUBSCRIPTION_LIMIT = 10_000

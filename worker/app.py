@@ -2,9 +2,10 @@
 
     celery -A worker.app worker
 
-Celery carries nothing but doorbells: the orders are rows in Postgres. Without Redis the runtime goes on and finds them
-by itself, while the consumer keeps trying to get its connection back. SIGTERM lets the step in hand finish, releases
-the lease and ends the process within a bounded time. Importing this module connects nowhere.
+Celery carries nothing but doorbells: the orders are rows in Postgres. Who stands by consumes none, so that each reaches
+the worker that can do something about it. Without Redis the runtime goes on and finds the orders by itself, while the
+consumer keeps trying to get its connection back. SIGTERM lets the step in hand finish, releases the lease and ends the
+process within a bounded time. Importing this module connects nowhere.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 from typing import Any, ClassVar
 
 from celery import Celery, bootsteps
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_shutting_down
 from celery.worker import state
 
 from shared.logs import configure_logging, get_logger
@@ -68,9 +69,11 @@ class VaultStep(bootsteps.StartStopStep):
 
     running: ClassVar[RuntimeThread | None] = None
 
-    def start(self, _worker: Any) -> None:
+    def start(self, worker: Any) -> None:
         """Start the runtime's thread, before the consumer starts and blocks."""
-        VaultStep.running = RuntimeThread(load_settings(), on_failure=_shut_down)
+        doorbells = Doorbells(worker)
+        doorbells.pause()
+        VaultStep.running = RuntimeThread(load_settings(), on_failure=_shut_down, on_term=doorbells.follow)
         VaultStep.running.start()
 
     def stop(self, _worker: Any) -> None:
@@ -80,7 +83,50 @@ class VaultStep(bootsteps.StartStopStep):
             logger.error("worker_stop_timed_out")
 
 
+class Doorbells:
+    """The queue of doorbells, consumed while this worker is the active one."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+
+    def pause(self) -> None:
+        """Begin without them; before Celery's consumer has started."""
+        celery_app.amqp.queues.deselect(celery_app.conf.task_default_queue)
+
+    def follow(self, is_active: bool) -> None:  # noqa: FBT001 - what `on_term` is told
+        """Consume them from now on, or no longer. May be called from any thread.
+
+        The selection of queues counts for every connection that Celery makes later; Celery's own loop, which looks
+        about once a second, sees to the one there is.
+        """
+        queues, queue = celery_app.amqp.queues, celery_app.conf.task_default_queue
+        if is_active:
+            queues.select_add(queues[queue])
+        else:
+            queues.deselect(queue)
+        consumer = self._worker.consumer
+        consumer.call_soon(self._see_to_connection, consumer)
+
+    @staticmethod
+    def _see_to_connection(consumer: Any) -> None:
+        if consumer.task_consumer is None:
+            return
+        queue = celery_app.conf.task_default_queue
+        # Whoever has changed his mind meanwhile is asked again.
+        if queue in celery_app.amqp.queues.consume_from:
+            consumer.add_task_queue(queue)
+        else:
+            consumer.cancel_task_queue(queue)
+
+
 celery_app.steps["worker"].add(VaultStep)
+
+
+@worker_shutting_down.connect(weak=False)
+def _stop_at_once(**_: object) -> None:
+    """Begin to hand over when the signal comes: Celery's main loop looks at it up to a second later."""
+    if VaultStep.running is not None:
+        VaultStep.running.begin_stop()
 
 
 @setup_logging.connect(weak=False)

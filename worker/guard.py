@@ -32,6 +32,11 @@ class Guard:
             await leases.assert_held(conn, self.lease)
             yield conn
 
+    async def check(self) -> None:
+        """Make sure that we still may act, before something leaves this process. Raises LeaseLostError, StoreError."""
+        async with self.transaction():
+            pass
+
     @asynccontextmanager
     async def marked(self) -> AsyncIterator[Connection]:
         """Open a transaction that a restored database can never have forgotten unnoticed.

@@ -48,7 +48,17 @@ WEBHOOK_LAG = Gauge(
     ["webhook"],
     registry=REGISTRY,
 )
+WATCHER_IN_STEP = Gauge(
+    "sluice_watcher_in_step_timestamp_seconds",
+    "When the active worker's watcher was last in step with the ledger, as seconds since 1970; stand-bys tell it, too",
+    registry=REGISTRY,
+)
 LEASE_HELD = Gauge("sluice_lease_held", "1 while this worker is the active one", registry=REGISTRY)
+STAND_BY_UNFIT = Gauge(
+    "sluice_stand_by_unfit",
+    "1 while this worker stands by and could not take over; its log says why",
+    registry=REGISTRY,
+)
 
 
 @contextmanager

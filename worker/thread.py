@@ -48,11 +48,18 @@ MAX_DEVICE_CONNECTIONS = 3
 
 
 class RuntimeThread:
-    """Runs one `Runtime` from `start` to `stop`; `on_failure` is called from the thread if it ends by itself."""
+    """Runs one `Runtime` from `start` to `stop`.
 
-    def __init__(self, settings: Settings, on_failure: Callable[[], None]) -> None:
+    Called from the thread: `on_failure` if it ends by itself, `on_term` with True when a term begins and False when it
+    ends.
+    """
+
+    def __init__(
+        self, settings: Settings, on_failure: Callable[[], None], on_term: Callable[[bool], None] = lambda _: None
+    ) -> None:
         self._settings = settings
         self._on_failure = on_failure
+        self._on_term = on_term
         self._thread = threading.Thread(target=self._work, name="wallet-runtime", daemon=True)
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,11 +74,15 @@ class RuntimeThread:
         if self._loop is not None and self._runtime is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._runtime.wake, command_id)
 
+    def begin_stop(self) -> None:
+        """Let it finish the step in hand, release the lease and end; returns at once."""
+        if self._loop is not None and self._runtime is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._runtime.stop)
+
     def stop(self) -> bool:
         """Finish the step in hand, release the lease and end; False if that took longer than `STOP_BOUND_S`."""
         self._ready.wait(STOP_BOUND_S)
-        if self._loop is not None and self._runtime is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._runtime.stop)
+        self.begin_stop()
         self._thread.join(STOP_BOUND_S)
         return not self._thread.is_alive()
 
@@ -128,7 +139,7 @@ class RuntimeThread:
                 network=settings.network,
             ),
         )
-        self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s)
+        self._runtime = Runtime(database, given, lease_ttl_s=settings.lease_ttl_s, on_term=self._on_term)
         self._loop = asyncio.get_running_loop()
         self._ready.set()
         try:

@@ -45,6 +45,7 @@ from worker.refilling import Refilling, RefillPace
 from worker.rollback import Rollback, RollbackPace
 from worker.session_pace import SessionPace
 from worker.settlement import Settlement, SettlementPace
+from worker.standing_by import StandByPace
 from worker.wallet import Spending, Wallet
 from worker.watcher import Watcher, WatcherPace
 from worker.webhooks.webhooks import Webhooks
@@ -76,6 +77,7 @@ class Pace:
     agents_s: float = LOOK_S
     crowding: CrowdingPace = field(default_factory=CrowdingPace)
     requests: RequestPace = field(default_factory=RequestPace)
+    stand_by: StandByPace = field(default_factory=StandByPace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class Vault:
         self._guard = guard
         self._given = given
         pace = given.pace
+        self.settled = asyncio.Event()
+        """Set when the last step was finished: what is left then is saying goodbye to hubs, which may take its time."""
         self.alarms = Alarms(guard, self._told)
         self._rollback = Rollback(guard, self.alarms, given.key.address, pace.rollback)
         self._prover = Prover(
@@ -249,6 +253,7 @@ class Vault:
             await asyncio.wait(working)
             for task in endless:
                 task.cancel()
+            self.settled.set()
 
     def wake(self) -> None:
         """Do what there is to do now."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from shared.agent.triggers import touched_addresses
 from shared.bus import CHANNEL_CHANGED
 from shared.store import channels, instance, ledger_pins, peer_units, unfunded
+from worker.metrics import WATCHER_IN_STEP
 from worker.pacing import Bell
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class Watcher:
                 await channels.mark_watched(conn, new)
             await instance.heartbeat(conn)
             pins = await ledger_pins.note(conn, time_s=self._session.prover.time_s, mci=self._session.prover.mci)
+        WATCHER_IN_STEP.set_to_current_time()
         self._session.prover.renew(pins)
 
     async def _read_once_more(self, other: HubClient) -> frozenset[str]:

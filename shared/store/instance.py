@@ -76,10 +76,15 @@ async def declare(conn: Connection, *, network: str, own_address: str) -> None:
     """Write down whose database this is, once. Raises InstanceMismatchError if it is somebody else's. Worker only."""
     await conn.execute(_DECLARE, network, own_address)
     found = await read(conn)
-    if found is None or (found.network, found.own_address) != (network, own_address):
+    if found is not None:
+        check(found, network=network, own_address=own_address)
+
+
+def check(here: Instance, *, network: str, own_address: str) -> None:
+    """Raise InstanceMismatchError if the database is another receiver's."""
+    if (here.network, here.own_address) != (network, own_address):
         raise InstanceMismatchError(
-            f"this database belongs to {found and found.own_address} on {found and found.network}, "
-            f"not to {own_address} on {network}"
+            f"this database belongs to {here.own_address} on {here.network}, not to {own_address} on {network}"
         )
 
 

@@ -63,8 +63,10 @@ class Delivery:
         """Post a journaled unit; returns the refusal if the hub will never take it like this and does not have it.
 
         A unit that the hub keeps must not be replaced: both would cost, and one would do nothing. Raises PostingError
-        `in_doubt` when it may or may not have arrived: it stays in the journal for `resume`.
+        `in_doubt` when it may or may not have arrived: it stays in the journal for `resume`. Raises LeaseLostError, and
+        posts nothing, when another worker's term has begun: he may have given this unit up.
         """
+        await self._guard.check()
         try:
             await client.post_joint(dict(joint))
         except JointRefusedError as refusal:
@@ -89,6 +91,7 @@ class Delivery:
         for entry in entries:
             if entry.state is not UnitState.POSTED or await client.get_joint(entry.unit) is not None:
                 continue
+            await self._guard.check()
             try:
                 await client.post_joint(dict(entry.joint))
             except JointRefusedError as refusal:

@@ -132,6 +132,52 @@ async def test_a_wallet_that_cannot_be_opened_ends_the_process_with_the_reason(
         assert await ended(process) == os.EX_CONFIG
 
 
+async def test_doorbells_wait_for_the_active_worker_and_follow_the_lease(world: World, settings: Settings) -> None:
+    settings = settings.model_copy(update={"lease_ttl_s": 60})
+    assert settings.broker_url is not None
+    assert settings.redis_url is not None
+    doorbell = Doorbell(settings.broker_url)
+    with (
+        celery_worker(settings) as one,
+        celery_worker(settings) as two,
+        redis.Redis.from_url(settings.redis_url.get_secret_value()) as client,
+    ):
+
+        async def is_heard() -> bool:
+            return not client.llen("celery")
+
+        async def stands_by() -> bool:
+            return client.pubsub_numsub("sluice:lease")[0][1] == 1
+
+        holder = await until_held(world)
+        active, other = (one, two) if f"/{one.pid}/" in holder else (two, one)
+        await eventually(stands_by, "the other's standing by")
+        assert await doorbell.ring("sluice.run_command", 1)
+        await eventually(is_heard, "the active one's hearing it")
+
+        active.send_signal(signal.SIGSTOP)
+        try:
+            # What the frozen one had asked Redis for is answered to it once more; the next ring stays where it is.
+            await asyncio.sleep(1.5)
+            rings = [await doorbell.ring("sluice.run_command", number) for number in (2, 3)]
+            await asyncio.sleep(1.5)
+            assert all(rings)
+            assert client.llen("celery") >= 1
+        finally:
+            active.send_signal(signal.SIGCONT)
+        await eventually(is_heard, "its hearing them when it is awake")
+
+        started = time.monotonic()
+        active.send_signal(signal.SIGTERM)
+        await until_held(world, by_other_than=holder)
+        assert time.monotonic() - started < 5  # long before the lease ends; measured by `load_tests.handover`
+        assert await doorbell.ring("sluice.run_command", 4)
+        await eventually(is_heard, "the next one's hearing it")
+        assert await ended(active) == 0
+        assert other.poll() is None
+    await doorbell.close()
+
+
 @pytest.mark.chaos
 async def test_after_kill_9_another_process_goes_on_within_the_ttl(world: World, settings: Settings) -> None:
     with celery_worker(settings) as killed, celery_worker(settings) as other:
