@@ -123,7 +123,8 @@ _CANCEL = "UPDATE payment_requests SET cancelled_at = clock_timestamp() WHERE id
 
 async def insert(conn: Connection, new: NewRequest) -> PaymentRequest:
     """Record a request under a new id, which nobody can guess."""
-    request_id = secrets.token_urlsafe(_ID_BYTES)
+    while (request_id := secrets.token_urlsafe(_ID_BYTES)).startswith("-"):
+        pass  # a command line would take it for an option
     await conn.execute(
         _INSERT,
         request_id,

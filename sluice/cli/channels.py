@@ -23,6 +23,7 @@ from sluice.cli.common import (
 )
 from sluice.cli.forgiving import forgive
 from sluice.cli.sides import OfSide, Side, receivers_channel, refuse_for_payer, side_of
+from sluice.cli.times import seconds
 
 if TYPE_CHECKING:
     from shared.orders import Order
@@ -107,6 +108,19 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
             metavar="VERSION", help="Of the channels agent; by default the best that both know, for an address 1.1."
         ),
     ] = None,
+    closing_timeout: Annotated[
+        int | None,
+        typer.Option(
+            metavar="TIME",
+            parser=seconds,
+            help="How long who closes it alone has to wait for the other: 1000s, 2h. SLUICE_DEFAULT_CHANNEL_TIMEOUT_S"
+            " without it.",
+        ),
+    ] = None,
+    salt: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="1 to 50 characters that make the channel's address; chance without it."),
+    ] = None,
     refill: Annotated[
         int | None, typer.Option(metavar="AMOUNT", min=1, help="Deposit this by itself when little is left.")
     ] = None,
@@ -131,14 +145,14 @@ def open_channel(  # noqa: PLR0913, PLR0917 (each is an option of the command)
         if refill is not None:
             raise UsageError("the payer's wallet refills nothing by itself: add --receiver")
         wait_s = timeout if wait else None
-        opened = payer_channels.open_as_payer(peer, amount, asset=asset, version=version, timeout_s=wait_s)
-        _print(run(opened), as_json=as_json)
+        wish = payer_channels.Wish(asset, version, closing_timeout, salt)
+        _print(run(payer_channels.open_as_payer(peer, amount, wish, wait_s=wait_s)), as_json=as_json)
         return
     from shared.orders import Open
 
     params: dict[str, Any] = {"peer": peer, "initial_amount": amount, "asset": asset}
-    if version is not None:
-        params["version"] = version
+    chosen = {"version": version, "timeout": closing_timeout, "salt": salt}
+    params.update({name: value for name, value in chosen.items() if value is not None})
     if refill is not None:
         params["auto_refill"] = {"amount": refill, "threshold": below}
     opened_by_worker = run(ask_worker(Open, params, key=key, wait_s=timeout if wait else 0))

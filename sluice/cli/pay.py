@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,6 +80,8 @@ def pay(  # noqa: PLR0913, PLR0917 - each is an option
             raise UsageError("a payment request is paid from the wallet we pay with, and names itself in the message")
         _show(pay_request(target, amount, deposit=deposit, yes=yes), as_json=as_json)
         return
+    if re.search(r"/pay/[^/]+$", target):
+        raise UsageError("this is no address of a payment request: https://HOST/pay/ and 22 characters, copied whole")
     if amount is None or deposit is not None or yes:
         raise UsageError("say AMOUNT, and neither --deposit nor --yes: those are for payment requests")
     is_payers = payer if payer is not None or "://" not in target else True

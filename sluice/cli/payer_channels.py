@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -68,28 +69,37 @@ async def _catch_up(payer: Payer) -> None:
         typer.echo(f"as last seen: {error}", err=True)
 
 
-async def open_as_payer(
-    url: str, amount: int, *, asset: str, version: str | None, timeout_s: float | None
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants of a channel; None leaves it to the settings, the versions that both know, or chance."""
+
+    asset: str
+    version: str | None
+    closing_timeout_s: int | None
+    salt: str | None
+
+
+async def open_as_payer(url: str, amount: int, wish: Wish, *, wait_s: float | None) -> dict[str, Any]:
     """Open a channel and, with a time to wait, follow it until the deposit is stable.
 
     Raises CommandError, PayerError.
     """
     from shared.obyte.agents import AGENT_VERSIONS
 
-    if version is not None and version not in AGENT_VERSIONS:
-        raise UsageError(f"there is no channels agent of version {version}: take {' or '.join(AGENT_VERSIONS)}")
+    if wish.version is not None and wish.version not in AGENT_VERSIONS:
+        raise UsageError(f"there is no channels agent of version {wish.version}: take {' or '.join(AGENT_VERSIONS)}")
     settings = read_settings()
-    versions = settings.agent_versions if version is None else (version,)
+    versions = settings.agent_versions if wish.version is None else (wish.version,)
+    timeout_s = wish.closing_timeout_s or settings.default_channel_timeout_s
     async with open_payer(settings) as payer:
         await payer.wait_connected(CONNECT_S)
-        with _saying_where_to_send_funds(payer, settings.network, amount, asset):
+        with _saying_where_to_send_funds(payer, settings.network, amount, wish.asset):
             channel = await payer.open_channel(
-                url, amount, asset=asset, timeout_s=settings.default_channel_timeout_s, versions=versions
+                url, amount, asset=wish.asset, timeout_s=timeout_s, salt=wish.salt, versions=versions
             )
-        if timeout_s is not None:
+        if wait_s is not None:
             typer.echo(f"channel {channel.aa_address} opens; waiting for the deposit to become stable", err=True)
-            await channel.wait_open(timeout_s)
+            await channel.wait_open(wait_s)
         return _fields(payer, channel.aa_address)
 
 

@@ -23,6 +23,7 @@ from sluice.cli.common import (
     run,
     shown,
 )
+from sluice.cli.times import seconds
 
 if TYPE_CHECKING:
     from shared.requests.asking import Asked
@@ -37,7 +38,7 @@ State = Annotated[RequestState | None, typer.Option(help="Those in this state on
 def register(app: typer.Typer) -> None:
     """Add the group."""
     commands = group("requests", "Payment requests: what others are asked to pay us, and what came for it.")
-    commands.command(epilog='Example: sluice requests create 1200 --memo "A cup, order 7" --expires-in 3600')(create)
+    commands.command(epilog='Example: sluice requests create 1200 --memo "A cup, order 7" --expires-in 1h')(create)
     commands.command("list", epilog="Example: sluice requests list --state partially_paid")(list_requests)
     commands.command(epilog="Example: sluice requests show kQ3vN8wXyZ1aBcDeFgHiJk")(show)
     commands.command(epilog="Example: sluice requests cancel kQ3vN8wXyZ1aBcDeFgHiJk")(cancel)
@@ -49,7 +50,8 @@ def create(
     asset: Annotated[str, typer.Option(help="base or the asset's id.")] = "base",
     memo: Annotated[str | None, typer.Option(help="What it is for; the payer reads it.")] = None,
     expires_in: Annotated[
-        int | None, typer.Option(min=1, metavar="SECONDS", help="It expires after this long.")
+        int | None,
+        typer.Option(metavar="TIME", parser=seconds, help="It expires after this long: 45s, 30m, 12h, 7d."),
     ] = None,
     metadata: Annotated[str | None, typer.Option(metavar="JSON", help="An object for yourself alone.")] = None,
     public_metadata: Annotated[

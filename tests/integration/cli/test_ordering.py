@@ -51,7 +51,7 @@ def test_each_order_is_a_row_with_what_was_asked_for(database_url: str) -> None:
         ["auto-refill", CHANNEL, "60000", "--below", "20000"],
         ["auto-refill", CHANNEL, "--off"],
         ["open", "P" * 32, "70000", "--refill", "60000", "--below", "20000", "--version", "1.2"],
-        ["open", "http://127.0.0.1:1/", "70000", "--receiver"],
+        ["open", "http://127.0.0.1:1/", "70000", "--receiver", "--closing-timeout", "2h", "--salt", "shop"],
     ):
         result = sluice("channels", *words, "--no-wait", "--json")
         assert result.exit_code == 0, result.stderr
@@ -66,7 +66,7 @@ def test_each_order_is_a_row_with_what_was_asked_for(database_url: str) -> None:
         ("auto_refill", CHANNEL, refill),
         ("auto_refill", CHANNEL, {"off": True}),
         ("open", None, {"peer": "P" * 32, **first, "version": "1.2", "auto_refill": refill}),
-        ("open", None, {"peer": "http://127.0.0.1:1/", **first}),
+        ("open", None, {"peer": "http://127.0.0.1:1/", **first, "timeout": 7_200, "salt": "shop"}),
     ]
 
 

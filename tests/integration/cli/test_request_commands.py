@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -38,7 +40,9 @@ def sluice(*words: str) -> Any:
 
 def test_a_request_is_made_listed_shown_and_cancelled(database_url: str) -> None:
     assert run("list").stdout == "There are no payment requests.\n"
-    first = sluice("create", "1200", "--memo", "A cup\norder 7", "--metadata", '{"order": 7}', "--expires-in", "3600")
+    first = sluice("create", "1200", "--memo", "A cup\norder 7", "--metadata", '{"order": 7}', "--expires-in", "1h")
+    created, expires = (datetime.fromisoformat(first[name]) for name in ("created_at", "expires_at"))
+    assert abs(expires - created - timedelta(hours=1)) < timedelta(minutes=1)
     second = sluice("create", "5")
     assert first["url"] == f"https://pay.example/pay/{first['id']}"
     assert (first["state"], first["missing"], first["metadata"]) == ("open", 1_200, {"order": 7})
@@ -87,3 +91,24 @@ def test_only_a_request_tells_its_amount() -> None:
     for words in (("pay", "https://pay.example/"), ("pay", "https://pay.example/", "5", "--deposit", "7")):
         done = CliRunner().invoke(app, list(words))
         assert (done.exit_code, "payment requests" in done.stderr) == (2, True)
+
+
+def test_no_request_is_taken_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["-Q3vN8wXyZ1aBcDeFgHiJk", "-Q3vN8wXyZ1aBcDeFgHiJl", "kQ3vN8wXyZ1aBcDeFgHiJk"])
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda _: next(drawn))
+    request_id = sluice("create", "5")["id"]
+    assert sluice("show", request_id)["id"] == "kQ3vN8wXyZ1aBcDeFgHiJk"
+
+
+def test_an_address_that_was_not_copied_whole_is_told() -> None:
+    for words in (["https://pay.example/pay/kQ3vN8w"], ["https://pay.example/pay/kQ3vN8w", "5"]):
+        done = CliRunner().invoke(app, ["pay", *words])
+        assert done.exit_code == 2
+        assert "no address of a payment request" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["0", "soon", "1.5h", "5y", "-1h", "99999w"])
+def test_what_is_no_time_is_told(text: str) -> None:
+    done = run("create", "5", f"--expires-in={text}")
+    assert done.exit_code == 2
+    assert "90d, 12h, 30m or 45s" in done.stderr
