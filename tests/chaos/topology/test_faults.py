@@ -94,13 +94,13 @@ async def no_fault_is_overlooked(stage: Stage) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 async def test_whatever_happens_to_the_parts_every_receipt_is_kept_and_paid_by_the_ledger(tmp_path: Path) -> None:
     found: dict[str, list[str]] = {}
-    async with stage_of(tmp_path / "home", payers=20, channels=200, fronts=3) as stage:
+    async with stage_of(tmp_path / "home", payers=20, channels=60, fronts=3) as stage:
         for scenario in scenarios().values():
             try:
-                outcome = await play(stage, scenario, Effort(payments=1_000, bound_s=240))
+                outcome = await play(stage, scenario, Effort(payments=500, bound_s=400))
             except SkippedError as reason:
                 print(f"{scenario.name} is left out: {reason}")  # noqa: T201
                 continue
