@@ -28,6 +28,7 @@ from front.doors import (
 )
 from front.draining import Draining
 from front.gate import Gate
+from front.history import History
 from front.ordering import Orders
 from front.outcomes import Outcomes
 from front.pages import routes as pages
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from shared.receiving.answers import OnPayment
 
 MAX_CONNECTIONS = 8
+MAX_STANDBY_CONNECTIONS = 4
 LIMITS = Limits(acquire_s=3.0, lock_s=1.0)
 """A peer hangs up after ten seconds: better to tell him to come back than to keep him waiting."""
 
@@ -74,7 +76,11 @@ def create_app(
         redis_url = settings.redis_url
         bus = Bus(None if redis_url is None else redis_url.get_secret_value())
         database = await Database.connect(
-            settings.database_dsn, role=Role.FRONT, max_connections=MAX_CONNECTIONS, limits=LIMITS
+            settings.database_dsn,
+            role=Role.FRONT,
+            max_connections=MAX_CONNECTIONS,
+            limits=LIMITS,
+            behind_transaction_pooler=settings.database_pooler,
         )
         gate = Gate(settings, database)
         over_http = None if asked is None else AnswersOverHttp(asked)
@@ -84,6 +90,7 @@ def create_app(
         outcomes = Outcomes(database, bus)
         app.state.settings = settings
         app.state.database = database
+        app.state.history = history = await _history(settings, database)
         app.state.receiver = receiver
         app.state.feed = Feed(database, bus)
         app.state.pages = Watching(database, app.state.feed)
@@ -106,6 +113,7 @@ def create_app(
             if over_http is not None:
                 await over_http.close()
             await bus.close()
+            await history.close()
             await database.close()
 
     app = FastAPI(
@@ -122,6 +130,21 @@ def create_app(
     if local_rpc_port is not None:
         app.add_middleware(LocalDoor, port=local_rpc_port, secret=read_or_make(settings.home))
     return app
+
+
+async def _history(settings: Settings, primary: Database) -> History:
+    """Return who reads what is past, from the stand-by that the settings name."""
+    standby = None
+    if settings.read_dsn is not None:
+        standby = await Database.connect(
+            settings.read_dsn,
+            role=Role.FRONT,
+            application_name="sluice-front-history",
+            max_connections=MAX_STANDBY_CONNECTIONS,
+            limits=LIMITS,
+            for_reading=True,
+        )
+    return History(primary, standby, max_lag_s=settings.database_read_max_lag_s)
 
 
 def _install_doors(app: FastAPI) -> None:

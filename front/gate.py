@@ -29,7 +29,7 @@ class Gate:
         self.payment_limits = PaymentLimits.of(settings, self._limiter)
         self.address_limits = AddressLimits.of(settings, self._limiter)
         self.api_keys = ApiKeys(database, limits=KeyLimits.of(settings, self._limiter))
-        self._news = self.api_keys.news = KeyNews(settings.database_dsn, self.api_keys.forget)
+        self._news = self.api_keys.news = KeyNews(settings.direct_dsn, self.api_keys.forget)
         self._tasks: list[asyncio.Task[None]] = []
 
     def open(self, state: State) -> None:

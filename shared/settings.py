@@ -78,6 +78,15 @@ class Settings(FileBacked, BaseSettings):
     containers and service managers hand them over. What the environment and `.env` say wins."""
     database_url: Annotated[DatabaseUrl | None, Unit("URL, secret", "embedded Postgres")] = None
     """Postgres, as `postgresql://user:password@host/database`; several hosts may be listed."""
+    database_pooler: Annotated[bool, Unit("yes or no")] = False
+    """Whether `SLUICE_DATABASE_URL` is a pooler that shares connections between transactions (PgBouncer):
+    docs/scaling.md."""
+    database_direct_url: Annotated[DatabaseUrl | None, Unit("URL, secret", "`SLUICE_DATABASE_URL`")] = None
+    """Postgres past the pooler, for what needs a connection of its own: migrations, and hearing of changed API keys."""
+    database_read_url: Annotated[DatabaseUrl | None, Unit("URL, secret", "none")] = None
+    """A stand-by of Postgres that fronts read lists and statements of payments from; payments never wait for it."""
+    database_read_max_lag_s: Duration = 10
+    """How much older than the primary it may be; if it is more, or away, the primary is read."""
     redis_url: Annotated[RedisUrl | None, Unit("URL, secret", "embedded Redis")] = None
     """Redis, as `redis://host:port/0`, `rediss://…` or `unix:///socket/file`."""
 
@@ -364,6 +373,17 @@ class Settings(FileBacked, BaseSettings):
         if self.database_url is None:
             raise SettingsError(["SLUICE_DATABASE_URL: is not set and no embedded Postgres runs: try `sluice up`"])
         return self.database_url.get_secret_value()
+
+    @property
+    def direct_dsn(self) -> str:
+        """The Postgres URL in clear that no pooler stands before. Raises SettingsError as `database_dsn`."""
+        url = self.database_direct_url
+        return self.database_dsn if url is None else url.get_secret_value()
+
+    @property
+    def read_dsn(self) -> str | None:
+        """The URL of a stand-by in clear, None without one."""
+        return None if self.database_read_url is None else self.database_read_url.get_secret_value()
 
     @property
     def broker_url(self) -> str | None:

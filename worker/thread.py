@@ -104,7 +104,11 @@ class RuntimeThread:
         key = keys.payment
         application = _application(settings)
         database = await Database.connect(
-            settings.database_dsn, role=Role.WORKER, application_name="sluice-worker", max_connections=MAX_CONNECTIONS
+            settings.database_dsn,
+            role=Role.WORKER,
+            application_name="sluice-worker",
+            max_connections=MAX_CONNECTIONS,
+            behind_transaction_pooler=settings.database_pooler,
         )
         bus = Bus(None if settings.redis_url is None else settings.redis_url.get_secret_value())
         device = await self._make_device(keys.device, application)
@@ -165,6 +169,7 @@ class RuntimeThread:
             role=Role.WORKER,
             application_name="sluice-worker-devices",
             max_connections=MAX_DEVICE_CONNECTIONS,
+            behind_transaction_pooler=settings.database_pooler,
         )
         return Device(key, settings, database, application)
 

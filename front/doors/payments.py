@@ -14,14 +14,14 @@ from starlette.responses import Response, StreamingResponse
 from front import examples
 from front.answering import answer, described, problems
 from front.callers import Reader
+from front.history import History, Read
 from front.problems import NO_STORE, Problem, invalid_request
 from front.schemas import PaymentList, PaymentView, payment_view
 from front.statement import MAX_ROWS, StatementTooLargeError, chunks, write_statement
 from shared.channels.model import MAX_AMOUNT
 from shared.orders import Address, Asset
 from shared.receiving.errors import UnavailableError, database_errors
-from shared.store import events, payments
-from shared.store.database import Connection, Database
+from shared.store import payments
 from shared.store.payments import Filter, Payment
 
 router = APIRouter(prefix="/v1/payments", tags=["payments"])
@@ -33,7 +33,6 @@ _LARGEST_ID = 2**63 - 1
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]")
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 _STATEMENTS_AT_ONCE = 2
-_LOOKS, _PAUSE_S = 40, 0.05
 _CSV = re.compile(r"\btext/csv\b(?!\s*;[^,]*\bq=0(?:\.0*)?\s*(?:,|$))", re.IGNORECASE)
 _UNKNOWN = ("unknown_payment", "there is no payment with this number", "There is no such thing")
 _TOO_LARGE = ("statement_too_large", f"a statement has up to {MAX_ROWS} payments: ask for less time")
@@ -98,23 +97,27 @@ async def list_payments(request: Request, _caller: Reader, query: Annotated[Paym
     In a statement, for each asset, the balance of the row `opening` plus the amounts of the rows `payment`, and of a
     row `dropped` for each month of which only the sum was kept, is the balance of the row `closing`.
     """
-    database = request.app.state.database
+    history: History = request.app.state.history
     if _CSV.search(request.headers.get("accept", "")):
-        return await _statement(request, database, query)
+        return await _statement(request, history, query)
     order, place = _start(query)
     limit = query.limit or 50
+
+    async def page(past: Read) -> list[Payment]:
+        if order == "asc":
+            until_id = await past.decided()
+            return await payments.page(past.conn, query.filter, after=place or 0, until_id=until_id, limit=limit)
+        before = place if place is not None else await past.decided() + 1
+        return await payments.page_back(past.conn, query.filter, before=before, limit=limit)
+
     with database_errors():
-        async with database.connection() as conn:
-            if order == "asc":
-                until_id = await _decided(conn)
-                found = await payments.page(conn, query.filter, after=place or 0, until_id=until_id, limit=limit)
-            else:
-                before = place if place is not None else await _decided(conn) + 1
-                found = await payments.page_back(conn, query.filter, before=before, limit=limit)
+        found, is_standby = await history.read(page, fresh=_wants_fresh(request))
     shown = _within(found)
     has_more = len(found) == limit or len(shown) < len(found)
     items = [_view(payment) for payment in shown]
-    return answer(PaymentList(items=items, next_cursor=f"{order}-{shown[-1].id}" if has_more else None))
+    listed = answer(PaymentList(items=items, next_cursor=f"{order}-{shown[-1].id}" if has_more else None))
+    listed.headers.update(_told_of(is_standby))
+    return listed
 
 
 @router.get(
@@ -145,21 +148,7 @@ def _start(query: PaymentsQuery) -> tuple[str, int | None]:
     return order, int(place)
 
 
-async def _decided(conn: Connection) -> int:
-    """Return a number up to which it is decided which payments there are: no page skips one that is being committed.
-
-    Raises UnavailableError when some transaction runs for very long.
-    """
-    newest = await events.newest_id(conn)
-    barrier = await events.barrier(conn)
-    for _ in range(_LOOKS):
-        if await events.oldest_running(conn) >= barrier:
-            return newest
-        await asyncio.sleep(_PAUSE_S)
-    raise UnavailableError("overloaded", "payments are being committed for very long")
-
-
-async def _statement(request: Request, database: Database, query: PaymentsQuery) -> Response:
+async def _statement(request: Request, history: History, query: PaymentsQuery) -> Response:
     given = [name for name in ("order", "limit", "cursor") if getattr(query, name) is not None]
     if given:
         raise invalid_request([(f"query.{name}", "a statement has all payments, oldest first") for name in given])
@@ -169,13 +158,24 @@ async def _statement(request: Request, database: Database, query: PaymentsQuery)
     async with turns:
         try:
             with database_errors():
-                async with database.transaction() as conn:
-                    await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                    file = await write_statement(conn, query.filter)
+                file, is_standby = await history.read(
+                    lambda past: write_statement(past.conn, query.filter),
+                    at_one_moment=True,
+                    fresh=_wants_fresh(request),
+                )
         except StatementTooLargeError:
             raise Problem(422, *_TOO_LARGE) from None
-    headers = NO_STORE | {"content-disposition": 'attachment; filename="payments.csv"'}
+    headers = NO_STORE | _told_of(is_standby) | {"content-disposition": 'attachment; filename="payments.csv"'}
     return StreamingResponse(chunks(file), headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def _wants_fresh(request: Request) -> bool:
+    """Whether the caller wants what is true now (`Cache-Control: no-cache`), not what a stand-by knows."""
+    return "no-cache" in request.headers.get("cache-control", "").lower()
+
+
+def _told_of(is_standby: bool) -> dict[str, str]:  # noqa: FBT001 - what `History.read` says
+    return {"sluice-read-from": "standby"} if is_standby else {}
 
 
 def statements() -> asyncio.Semaphore:

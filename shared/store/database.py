@@ -69,13 +69,14 @@ class Database:
         max_connections: int = 10,
         limits: Limits = _DEFAULT_LIMITS,
         behind_transaction_pooler: bool = False,
+        for_reading: bool = False,
     ) -> Database:
         """Make the pool. No connection is made yet, so this succeeds without a database.
 
         `dsn`: `postgresql://…`, with `?host=/directory` for a socket, or with several hosts, of which the one that
         takes writes is used. Its login must be a member of the role. `behind_transaction_pooler`: the server side
         changes between transactions (PgBouncer), so nothing is prepared ahead and every transaction states its own
-        settings.
+        settings. `for_reading`: any server that answers will do, also a stand-by.
         """
         settings = _settings(role, limits)
         name = {"application_name": application_name or f"sluice-{role.name.lower()}"}
@@ -90,7 +91,7 @@ class Database:
             timeout=limits.acquire_s,
             # The server ends a slow statement itself; this is for a server that has fallen silent.
             command_timeout=limits.statement_s + _GRACE_S,
-            connect=Servers(dsn).connect,
+            connect=Servers(dsn, for_reading=for_reading).connect,
             **options,
         )
         local = "; ".join(f"SET LOCAL {setting} = '{value}'" for setting, value in settings.items())

@@ -37,20 +37,23 @@ def servers_of(dsn: str) -> tuple[Server, ...]:
 
 
 class Servers:
-    """The servers of one URL. The one that served last is asked first."""
+    """The servers of one URL. The one that served last is asked first; `for_reading`: a stand-by will do."""
 
-    def __init__(self, dsn: str, *, next_after_s: float = NEXT_AFTER_S) -> None:
+    def __init__(self, dsn: str, *, next_after_s: float = NEXT_AFTER_S, for_reading: bool = False) -> None:
         self._dsn = dsn
         self._servers = list(servers_of(dsn))
         self._next_after_s = next_after_s
+        self._wanted = SessionAttribute.any if for_reading else SessionAttribute.read_write
 
     async def connect(self, *_: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
-        """Return a connection that takes writes; options as `asyncpg.connect` takes them, and as pools give them.
+        """Return a connection that takes writes, unless it is for reading.
+
+        Options are as `asyncpg.connect` takes them, and as pools give them.
 
         Raises what the driver raises, also TimeoutError; of several failures one that says more than that a server is
         a stand-by.
         """
-        options["target_session_attrs"] = SessionAttribute.read_write
+        options["target_session_attrs"] = self._wanted
         timeout_s = options.pop("timeout", _TIMEOUT_S)
         if len(self._servers) <= 1:
             return await asyncpg.connect(self._dsn, timeout=timeout_s, **options)

@@ -127,7 +127,12 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """Connect as an operator, with the worker's rights."""
     from shared.store.database import Database, Role
 
-    database = await Database.connect(settings.database_dsn, role=Role.WORKER, application_name="sluice-cli")
+    database = await Database.connect(
+        settings.database_dsn,
+        role=Role.WORKER,
+        application_name="sluice-cli",
+        behind_transaction_pooler=settings.database_pooler,
+    )
     try:
         yield database
     finally:

@@ -96,7 +96,7 @@ def migrate(
     """Bring the database's schema up to date. Safe to run twice, and while an older release serves (--phase pre)."""
     from shared.store.migrations import migrate as run_migrations
 
-    revisions = run_migrations(read_settings().database_dsn, phase.value)
+    revisions = run_migrations(read_settings().direct_dsn, phase.value)
     found = {"pre": revisions.pre, "post": revisions.post}
     if as_json:
         print_json(found)

@@ -54,7 +54,11 @@ class InProcessReceiver:
             bus = Bus(None if settings.redis_url is None else settings.redis_url.get_secret_value())
             stack.push_async_callback(bus.close)
             database = await Database.connect(
-                settings.database_dsn, role=Role.FRONT, max_connections=MAX_CONNECTIONS, limits=LIMITS
+                settings.database_dsn,
+                role=Role.FRONT,
+                max_connections=MAX_CONNECTIONS,
+                limits=LIMITS,
+                behind_transaction_pooler=settings.database_pooler,
             )
             stack.push_async_callback(database.close)
             receiver = Receiver(database, settings, bus)

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 import front.doors.payments
+import front.history
 import front.statement
 from shared.channels.model import Status
 from shared.obyte.addresses import device_address
@@ -132,7 +133,7 @@ async def test_pages_follow_each_other_without_a_gap_or_a_repetition(books: Book
 async def test_a_page_waits_for_payments_that_are_being_committed(
     books: Books, order: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front.doors.payments, "_LOOKS", 2)
+    monkeypatch.setattr(front.history, "_LOOKS", 2)
     await books.pay(1)
     late = await asyncpg.connect(database_url)
     await late.execute("BEGIN")
