@@ -110,11 +110,20 @@ def turn_away(listener: socket.socket) -> None:
         )
 
 
+def has_queue(listener: socket.socket) -> bool:
+    """Whether somebody waits to be accepted."""
+    return _is_readable(listener.fileno())
+
+
 def has_unread(transport: asyncio.BaseTransport) -> bool:
     """Whether something has arrived that was not read yet: closing now would throw a request away."""
     found = transport.get_extra_info("socket")
-    if found is None or found.fileno() < 0:
+    return found is not None and _is_readable(found.fileno())
+
+
+def _is_readable(file: int) -> bool:
+    if file < 0:
         return False
     poll = select.poll()
-    poll.register(found.fileno(), select.POLLIN)
+    poll.register(file, select.POLLIN)
     return any(events & select.POLLIN and not events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))

@@ -21,7 +21,7 @@ from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 from front.app import create_app
 from front.bodies import MAX_BODY_BYTES
 from front.connections import FRESH_S, REQUEST_S, BoundedHttp, Stage, raise_file_limit
-from front.draining import ClosingConnections, Phase, turn_away
+from front.draining import ClosingConnections, Phase, has_queue, turn_away
 from front.rpc.local import HOST
 from shared.logs import configure_logging, get_logger
 from shared.receiving.answers_over_http import answer_server
@@ -51,8 +51,8 @@ _HANDED_OVER = "fd://"
 KEEP_ALIVE_S = 75
 """Longer than balancers keep their idle connections (60 s), so that the side that closes is never us in mid-request."""
 
-_ACCEPTING_S = 0.02
-"""So long what waits in the listener's queue is still accepted: longer than a handshake under way takes to end."""
+_HANDSHAKE_S = 0.02
+"""A handshake with a balancer that has begun is over within this."""
 _LOOK_S = 0.02
 _TICKS_PER_S = 10
 
@@ -125,11 +125,20 @@ class DrainingServer(Server):
         if self._phase.listeners_are_ours:
             for listener in self._sockets:
                 turn_away(listener)
-            await asyncio.sleep(_ACCEPTING_S)  # the loop accepts meanwhile
+            await self._accept_who_waits()
         for server in self.servers:
             server.close()
         for listener in self._sockets:
             listener.close()
+
+    async def _accept_who_waits(self) -> None:
+        """Return when nobody waits any more; the loop accepts meanwhile."""
+        latest_s = time.monotonic() + FRESH_S
+        await asyncio.sleep(_HANDSHAKE_S)
+        while any(has_queue(listener) for listener in self._sockets):
+            await asyncio.sleep(_LOOK_S)
+            if time.monotonic() > latest_s:
+                return
 
     async def _close_idle_ones(self) -> None:
         """Close connections that nobody uses; return when only those are left that are being answered."""

@@ -63,13 +63,17 @@ async def front_processes(
     payers: int = 8,
     behind_nginx: bool = True,
     words: Sequence[str] = (),
+    channels_in: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[Fronts]:
-    """Start them on a migrated database, with an open channel for each payer. `words`: further ones for each front."""
+    """Start them on a migrated database, with an open channel for each payer. `words`: further ones for each front.
+
+    `channels_in`: an administrator's URL, where the fronts' own login may not make channels up.
+    """
     given = {"limit_payments_per_channel": 0, "limit_posts_per_address": 0, "bind_host": "127.0.0.1", **settings}
     shared = load_settings(home=home, database_url=database_url, redis_url=None, **given)
     known = [BenchPayer(number) for number in range(payers)]
-    await open_channels(database_url, known)
+    await open_channels(channels_in or database_url, known)
     hands, ports, account = Hands(), free_ports(), Account()
     home.mkdir(mode=0o711, exist_ok=True)  # noqa: ASYNC240 - local and at once
     async with contextlib.AsyncExitStack() as stack:

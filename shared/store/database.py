@@ -108,7 +108,13 @@ class Database:
 
         Raises StoreError and its kinds in place of the driver's errors, also for statements in the block.
         """
-        async with self._borrowed() as conn, conn.transaction(), self._minding_silence(conn):
+        # Outside of the transaction for what begins and commits it; inside, so that nothing is rolled back then.
+        async with (
+            self._borrowed() as conn,
+            self._minding_silence(conn),
+            conn.transaction(),
+            self._minding_silence(conn),
+        ):
             if self._local_settings is not None:
                 await conn.execute(self._local_settings)
             yield conn

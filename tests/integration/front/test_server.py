@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.receiving_support import Worker
 
-START_S = 30
+START_S = 60
 SERVE = (
     "import sys; from front.server import serve; from shared.settings import load_settings; "
     "serve(load_settings(), binds=sys.argv[1:], reuse_port=True)"
@@ -52,7 +52,7 @@ async def running(settings: Settings, binds: Sequence[str], log: Path) -> AsyncI
         yield process
     finally:
         if process.poll() is None:
-            process.terminate()
+            process.send_signal(signal.SIGINT)  # waits for no balancer
             await asyncio.to_thread(process.wait, START_S)
 
 
