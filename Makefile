@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test lint bench chaos docs-settings docs-cli lock clean
+.PHONY: help demo up test test-upgrade lint bench chaos docs-settings docs-cli lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -25,6 +25,9 @@ test: $(INSTALLED) ## the whole test suite, but for fault tests that take long (
 
 chaos: $(INSTALLED) ## all fault tests: kill, freeze and cut off running processes
 	@$(PY) -m pytest -m chaos $(ARGS)
+
+test-upgrade: $(INSTALLED) ## the previous release (infra/previous-release) on this one's schema, and both side by side
+	@$(PY) -m pytest tests/chaos/upgrade $(ARGS)
 
 bench: $(INSTALLED) ## the benchmark table
 	@$(PY) -m load_tests.bench $(ARGS)
