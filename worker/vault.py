@@ -299,6 +299,7 @@ class Vault:
             self._guard.lease,
             given.webhooks,
             given.bus,
+            self.alarms,
             clock=given.clock,
             monotonic=given.monotonic,
             jitter=given.jitter,

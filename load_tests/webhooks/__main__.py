@@ -35,6 +35,8 @@ from shared.webhooks.addresses import AddressGuard
 from shared.webhooks.calling import Caller
 from shared.webhooks.signing import new_secret
 from sluice.machine.embedded import EmbeddedServices
+from worker.alarms import Alarms
+from worker.guard import Guard
 from worker.webhooks.terms import MAX_CONNECTIONS, WebhookTerms, reader_of
 from worker.webhooks.webhooks import Webhooks
 
@@ -203,7 +205,8 @@ async def _round(stage: Stage, what: str, count: int, channels: int, *, beside: 
 @contextlib.asynccontextmanager
 async def _sending(stage: Stage, terms: WebhookTerms) -> AsyncIterator[None]:
     bus = Bus(None)
-    sender = Webhooks(stage.held, terms, bus, clock=time.time, monotonic=time.monotonic, jitter=random.random)
+    alarms = Alarms(Guard(stage.database, stage.held))
+    sender = Webhooks(stage.held, terms, bus, alarms, clock=time.time, monotonic=time.monotonic, jitter=random.random)
     task = asyncio.create_task(sender.run())
     try:
         yield

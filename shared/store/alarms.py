@@ -38,6 +38,7 @@ class AlarmKind(StrEnum):
     ROBBED = "robbed"
     RESTORED_DATABASE = "restored_database"
     AGENT_CROWDED = "agent_crowded"
+    WEBHOOK_AWAY = "webhook_away"
 
     @property
     def severity(self) -> Severity:
@@ -83,12 +84,13 @@ _ADVICE = {
     AlarmKind.ROBBED: "A peer has emptied a channel and is blocked: look at it, see `sluice channels forgive`.",
     AlarmKind.RESTORED_DATABASE: "The database is older than what was signed: see `records` in `sluice doctor`.",
     AlarmKind.AGENT_CROWDED: "A channel's agent was sent so many coins that it may fail to pay out: decision 0016, W4.",
+    AlarmKind.WEBHOOK_AWAY: "A webhook takes nothing, or was disabled: `sluice webhooks deliveries`, then `resume`.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One reason for alarm; `subject` is the channel, asset or hub that it is about, or empty."""
+    """One reason for alarm; `subject` is the channel, asset, hub or webhook that it is about, or empty."""
 
     kind: AlarmKind
     subject: str

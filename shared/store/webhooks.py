@@ -88,6 +88,16 @@ class NewWebhook:
 
 
 @dataclass(frozen=True, slots=True)
+class Away:
+    """A webhook that takes nothing. `reason`: why it was disabled."""
+
+    id: int
+    state: str
+    reason: str | None
+    failing_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Signing:
     """Where a message is sent, and what signs it: sealed secrets, that in use first."""
 
@@ -290,6 +300,18 @@ async def signing(conn: Connection, webhook_id: int) -> Signing | None:
     """Return what the next message is signed with; None if there is no such webhook. Worker only."""
     row = await conn.fetchrow(_SIGNING, webhook_id)
     return None if row is None else Signing(row["url"], tuple(row["sealed"]))
+
+
+_AWAY = """
+    SELECT id, state, reason, failing_since FROM webhooks
+     WHERE state = 'disabled' OR (state = 'active' AND failing_since <= $1)
+     ORDER BY id
+"""
+
+
+async def away(conn: Connection, since: datetime) -> list[Away]:
+    """Return the webhooks that were disabled, or have taken nothing since then although they were tried."""
+    return [Away(**row) for row in await conn.fetch(_AWAY, since)]
 
 
 def _webhook_of(row: asyncpg.Record) -> Webhook:

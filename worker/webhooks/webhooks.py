@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from shared.bus import CHANNEL_CHANGED, COMMAND, EVENT, PAYMENT
 from shared.logs import get_logger
 from shared.store import webhook_deliveries, webhooks
+from shared.store.alarms import AlarmKind
 from shared.store.errors import LeaseLostError, StoreError
 from shared.webhooks.calling import Caller
 from worker.guard import Guard
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from shared.bus import Bus
     from shared.store.lease import Lease
+    from worker.alarms import Alarms
     from worker.webhooks.terms import WebhookTerms
 
 logger = get_logger(__name__)
@@ -29,6 +31,8 @@ logger = get_logger(__name__)
 _BATCH = 1_000
 MAX_WEBHOOKS = 1_000
 """As many as the setting allows."""
+AWAY_S = 3_600.0
+"""A webhook that has taken nothing for this long is a reason for alarm."""
 
 
 class Webhooks:
@@ -39,6 +43,7 @@ class Webhooks:
         lease: Lease,
         terms: WebhookTerms,
         bus: Bus,
+        alarms: Alarms,
         *,
         clock: Callable[[], float],
         monotonic: Callable[[], float],
@@ -47,6 +52,7 @@ class Webhooks:
         self._guard = Guard(terms.database, lease)
         self._terms = terms
         self._bus = bus
+        self._alarms = alarms
         self._clock = clock
         self._monotonic = monotonic
         self._jitter = jitter
@@ -105,6 +111,7 @@ class Webhooks:
     async def _tell_lag(self) -> None:
         while True:
             await tell_lag(self._guard, self._now())
+            await watch(self._guard, self._alarms, self._now())
             await asyncio.sleep(self._terms.pace.lag_s)
 
     async def _forget(self) -> None:
@@ -123,6 +130,18 @@ async def tell_lag(guard: Guard, now: datetime) -> None:
     WEBHOOK_LAG.clear()
     for webhook_id, age_s in ages_s.items():
         WEBHOOK_LAG.labels(webhook=str(webhook_id)).set(age_s)
+
+
+async def watch(guard: Guard, alarms: Alarms, now: datetime) -> None:
+    """Raise an alarm for each webhook that takes nothing any more, and clear those of the others. Raises StoreError."""
+    async with guard.reading() as conn:
+        away = await webhooks.away(conn, now - timedelta(seconds=AWAY_S))
+    for found in away:
+        since = None if found.failing_since is None else found.failing_since.isoformat(timespec="seconds")
+        facts = {"state": found.state, "reason": found.reason, "failing_since": since}
+        alarms.raise_(AlarmKind.WEBHOOK_AWAY, str(found.id), **facts)
+    for subject in alarms.subjects(AlarmKind.WEBHOOK_AWAY) - {str(found.id) for found in away}:
+        alarms.clear(AlarmKind.WEBHOOK_AWAY, subject)
 
 
 async def forget(guard: Guard, now: datetime, *, kept_s: float) -> None:

@@ -16,15 +16,18 @@ from prometheus_client import generate_latest
 from shared.bus import EVENT, Bus
 from shared.events.horizon import Horizon
 from shared.store import events, webhook_deliveries, webhooks
+from shared.store.alarms import AlarmKind
 from shared.store.errors import DatabaseBusyError, LeaseLostError
 from shared.store.events import EventKind, NewEvent
+from shared.store.webhooks import WebhookState
 from shared.webhooks import managing
 from tests.integration.webhooks.support import CHANNELS, Answer, Office, Receiver, guard_of, hours, until
 from tests.receiving_support import administrator
+from worker.alarms import Alarms
 from worker.metrics import REGISTRY
 from worker.webhooks import sending
 from worker.webhooks.terms import WebhookPace
-from worker.webhooks.webhooks import Webhooks, forget, tell_lag
+from worker.webhooks.webhooks import AWAY_S, Webhooks, forget, tell_lag, watch
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +39,15 @@ PACE = WebhookPace(poll_s=0.05, gather_s=0.01, retry_s=0.05, lag_s=0.05)
 @contextlib.asynccontextmanager
 async def term(office: Office, bus: Bus, *, pace: WebhookPace = PACE) -> AsyncIterator[asyncio.Task[None]]:
     terms = replace(office.terms, pace=pace)
-    running = Webhooks(office.guard.lease, terms, bus, clock=time.time, monotonic=time.monotonic, jitter=lambda: 0.5)
+    running = Webhooks(
+        office.guard.lease,
+        terms,
+        bus,
+        Alarms(office.guard),
+        clock=time.time,
+        monotonic=time.monotonic,
+        jitter=lambda: 0.5,
+    )
     task = asyncio.create_task(running.run())
     try:
         yield task
@@ -145,6 +156,46 @@ async def test_old_deliveries_are_forgotten_and_the_lag_is_told(
     kept = await office.deliveries(webhook)
     assert len(kept) == 2
     assert kept[-1].event_id == max(delivery.event_id for delivery in kept)
+
+
+async def test_who_takes_nothing_for_an_hour_or_is_disabled_is_a_reason_for_alarm(
+    office: Office, receiver: Receiver
+) -> None:
+    alarms = Alarms(office.guard)
+
+    async def standing() -> frozenset[str]:
+        await watch(office.guard, alarms, office.now)
+        return alarms.subjects(AlarmKind.WEBHOOK_AWAY)
+
+    failing, _ = await office.add(receiver.url, types=("channel_refilled",))
+    receiver.answer = Answer(status=500)
+    await office.happen(1)
+    await office.work()
+    office.now_s += AWAY_S - 1
+    assert not await standing()
+    office.now_s += 1
+    assert await standing() == {str(failing)}
+    receiver.answer = Answer()
+    await office.work()
+    assert not await standing()
+
+    receiver.answer = Answer(status=410)
+    await office.happen(2)
+    await office.work()
+    assert await standing() == {str(failing)}
+    await office.set_state(failing, WebhookState.PAUSED)
+    assert not await standing()
+
+
+async def test_that_a_webhook_fails_rings_the_bus(office: Office, receiver: Receiver, bus: Bus) -> None:
+    receiver.answer = Answer(status=410)
+    await office.add(receiver.url, types=("channel_refilled",))
+    with bus.subscribe(EVENT) as subscription:
+        async with term(office, bus, pace=replace(PACE, lag_s=60.0)):
+            await office.happen(1)
+            async with asyncio.timeout(20):
+                await anext(aiter(subscription))
+    assert len(await office.told(EventKind.WEBHOOK_DISABLED)) == 1
 
 
 async def test_no_more_than_so_many_wait_as_rows_and_nothing_is_lost(
