@@ -1,14 +1,17 @@
 """`infra/postgres/roles.sql`: three logins instead of one, as in production."""
 
+# ruff: noqa: PT012 - a transaction is a block
+
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
-from shared.store import instance
+from shared.store import instance, lease
 from shared.store.database import Database, Role
 from shared.store.errors import StoreError
 from shared.store.migrations import REQUIRED_REVISION, current, migrate
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROLES_SQL = (Path(__file__).parents[3] / "infra" / "postgres" / "roles.sql").read_text()
+_BLOCKED = b"SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 LOGINS = ("sluice_migrator", "sluice_front_login", "sluice_worker_login")
 
 
@@ -56,3 +60,32 @@ async def test_three_logins_have_what_they_need_and_no_more(production_url: str)
     finally:
         for database in (front, worker, intruder):
             await database.close()
+
+
+async def test_the_workers_login_may_end_a_session_of_its_own_that_froze(production_url: str) -> None:
+    worker = await Database.connect(as_login(production_url, "sluice_worker_login"), role=Role.WORKER)
+    pid: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def take_over() -> lease.Lease | None:
+        async with worker.transaction() as conn:
+            pid.set_result(await lease.own_pid(conn))
+            return await lease.acquire(conn, "wallet", "second", 60)
+
+    async with worker.transaction() as conn:
+        first = await lease.acquire(conn, "wallet", "first", 0.2)
+    assert first is not None
+    with pytest.raises(StoreError):
+        async with worker.transaction() as frozen:
+            await lease.assert_held(frozen, first)
+            await asyncio.sleep(0.3)
+            taking = asyncio.create_task(take_over())
+            with psycopg.connect(production_url, autocommit=True) as owner:
+                while not owner.execute(_BLOCKED).fetchone():  # noqa: ASYNC110 - it is in a database
+                    await asyncio.sleep(0.01)
+            async with worker.transaction() as conn:
+                assert await lease.end_frozen(conn, "wallet", await pid) == 1
+            second = await taking
+            await frozen.fetchval("SELECT 1")
+    assert second is not None
+    assert second.term == first.term + 1
+    await worker.close()
