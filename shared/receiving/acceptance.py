@@ -203,7 +203,12 @@ class Acceptor:
         ]
 
     async def _read(self, conn: Connection, batch: Sequence[_Submission]) -> tuple[Judge, dict[PaymentKey, Receipt]]:
-        """Lock and read what the batch is judged on; also return the receipts of packages credited earlier."""
+        """Lock and read what the batch is judged on; also return the receipts of packages credited earlier.
+
+        The lock is needed for those, too: it is a write, so a batch of nothing but repeated packages commits as any
+        other. A payment that is committed here and not yet on the stand-by that commits wait for is visible, and its
+        receipt has to wait as it would have waited the first time.
+        """
         packages = [submission.payment for submission in batch]
         locked = await channels.lock(conn, {package.terms.aa_address for package in packages})
         repeated = {
