@@ -173,15 +173,13 @@ _SETTLE = """
       UPDATE webhook_lanes AS l
          SET due_at = lanes.due_at, claimed_term = CASE WHEN lanes.is_kept THEN claimed_term END
         FROM lanes WHERE l.webhook_id = $1 AND l.lane = lanes.lane AND lanes.goes_on
+    ), ended AS (
+      DELETE FROM webhook_lanes AS l USING lanes
+       WHERE l.webhook_id = $1 AND l.lane = lanes.lane AND NOT lanes.goes_on
     )
-    DELETE FROM webhook_lanes AS l USING lanes
-     WHERE l.webhook_id = $1 AND l.lane = lanes.lane AND NOT lanes.goes_on
-"""
-
-_JUDGE = """
     UPDATE webhooks
-       SET failing_since = $2, last_success_at = coalesce($3, last_success_at),
-           last_failure_at = coalesce($4, last_failure_at), failing_told_at = $5
+       SET failing_since = $15, last_success_at = coalesce($16, last_success_at),
+           last_failure_at = coalesce($17, last_failure_at), failing_told_at = $18
      WHERE id = $1
 """
 
@@ -203,30 +201,25 @@ async def lock_to_settle(
 
 
 async def settle(
-    conn: Connection, webhook_id: int, outcomes: Sequence[Outcome], *, told_at: datetime | None, now: datetime
+    conn: Connection, webhook_id: int, outcomes: Sequence[Outcome], *, standing: Standing, now: datetime
 ) -> bool:
     """Record what became of claimed deliveries of a webhook, under the lock of `lock_to_settle`.
 
-    Of each lane at most one, in the order in which the attempts ended. `told_at`: when it was last told that the
-    webhook fails. Returns whether the webhook was disabled. Worker only.
+    Of each lane at most one, in the order in which the attempts ended. `standing`: how the webhook has done after them.
+    Returns whether the webhook was disabled. Worker only.
     """
+    attempted = [outcome.settlement for outcome in outcomes if outcome.attempt is not None]
+    has_succeeded = any(settlement.state is DeliveryState.DELIVERED for settlement in attempted)
+    has_failed = any(settlement.state is not DeliveryState.DELIVERED for settlement in attempted)
     await conn.execute(
         _SETTLE,
         webhook_id,
         *([*column] for column in zip(*(_written(outcome, now) for outcome in outcomes), strict=True)),
+        standing.failing_since,
+        now if has_succeeded else None,
+        now if has_failed else None,
+        standing.told_at,
     )
-    attempted = [outcome.settlement for outcome in outcomes if outcome.attempt is not None]
-    if attempted:
-        has_succeeded = any(settlement.state is DeliveryState.DELIVERED for settlement in attempted)
-        has_failed = any(settlement.state is not DeliveryState.DELIVERED for settlement in attempted)
-        await conn.execute(
-            _JUDGE,
-            webhook_id,
-            attempted[-1].failing_since,
-            now if has_succeeded else None,
-            now if has_failed else None,
-            told_at,
-        )
     reason = next((found.disables for found in attempted if found.disables is not None), None)
     if reason is None:
         return False

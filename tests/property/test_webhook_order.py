@@ -135,7 +135,7 @@ class Play:
                     outcomes.append(Outcome(claims[0], settlement, attempt, keeps_until))
                     going_on += [(guard, claims[1:])] if keeps else []
                 if outcomes:
-                    await webhook_claims.settle(conn, self.webhook_id, outcomes, told_at=standing.told_at, now=self.now)
+                    await webhook_claims.settle(conn, self.webhook_id, outcomes, standing=standing, now=self.now)
             self.held += going_on
         except LeaseLostError:
             assert guard is not self.guard

@@ -123,7 +123,7 @@ class Recording:
                 [result for result in results if any(result.claim is claim for claim in held)], standing, now
             )
             outcomes = list(self._outcomes(judged, standing, now))
-            is_disabled = await webhook_claims.settle(conn, webhook_id, outcomes, told_at=standing.told_at, now=now)
+            is_disabled = await webhook_claims.settle(conn, webhook_id, outcomes, standing=standing, now=now)
             told = [*_told(judged, is_disabled=is_disabled)]
             if told:
                 await events.add(conn, *told)

@@ -47,6 +47,8 @@ class _Round:
     lanes: Sequence[Sequence[Claim]]
     events: Mapping[int, Event]
     signing: Signing
+    until: datetime
+    """When the claims end."""
 
 
 class Sending:
@@ -69,6 +71,7 @@ class Sending:
         self._clock = clock
         self._monotonic = monotonic
         self._bell = Bell()
+        self._claimed_for = timedelta(seconds=terms.pace.claim_s)
         self._recording = Recording(guard, terms, bus, clock=clock, jitter=jitter)
         self._lanes: dict[asyncio.Task[int], int] = {}
         """What is under way, and for which webhook."""
@@ -123,12 +126,13 @@ class Sending:
 
     async def _claim(self, webhook_id: int, room: int) -> _Round | None:
         now, pace = self._now(), self._terms.pace
+        until = now + self._claimed_for
         async with self._guard.transaction() as conn:
             lanes = await webhook_claims.claim(
                 conn,
                 webhook_id,
                 now=now,
-                until=now + timedelta(seconds=pace.claim_s),
+                until=until,
                 term=self._guard.lease.term,
                 limit=room,
                 each=pace.at_once,
@@ -137,7 +141,7 @@ class Sending:
             if signing is None:
                 return None
             numbers = [claim.delivery.event_id for claims in lanes for claim in claims]
-            return _Round(lanes, await events.find(conn, numbers), signing)
+            return _Round(lanes, await events.find(conn, numbers), signing, until)
 
     def _ended(self, lane: asyncio.Task[int]) -> None:
         self._lanes.pop(lane, None)
@@ -148,15 +152,17 @@ class Sending:
     async def _deliver(self, claims: Sequence[Claim], found: _Round) -> int:
         """Send deliveries of one lane, one after the other, as long as that may go on; return how many attempts."""
         signing: Signing | None = found.signing
-        attempts = 0
+        attempts, until = 0, found.until
         for place, claim in enumerate(claims, 1):
-            if signing is None:
+            # Who was frozen for that long has lost the lane to somebody who may be further.
+            if signing is None or self._now() >= until:
                 break
             event = found.events.get(claim.delivery.event_id)
             attempt, retry_after_s = None, None
             if event is not None:
                 attempt, retry_after_s = await self._attempt(claim, event, signing)
                 attempts += 1
+            until = self._now() + self._claimed_for
             try:
                 signing = await self._settle(Result(claim, attempt, retry_after_s, has_next=place < len(claims)))
             except LeaseLostError:

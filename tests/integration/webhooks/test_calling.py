@@ -173,6 +173,76 @@ async def test_what_is_no_http_is_no_answer(said: bytes) -> None:
             await _post(server.url)
 
 
+async def test_an_endless_head_is_no_answer() -> None:
+    async def endless(asked: Asked) -> bytes:
+        asked.writer.write(b"HTTP/1.1 200 OK\r\n")
+        while True:
+            asked.writer.write(b"x-more: " + b"x" * 4_000 + b"\r\n")
+            await asked.writer.drain()
+
+    async with http_server(endless) as server:
+        with pytest.raises(UnreachableError):
+            await _post(server.url, total_s=3_600)
+
+
+async def test_answers_that_only_say_to_wait_are_not_the_answer() -> None:
+    waiting = b"HTTP/1.1 103 Early Hints\r\nx-early: yes\r\n\r\n"
+    async with http_server(waiting * 2 + reply(b"done", 201)) as server:
+        answer = await _post(server.url)
+    assert (answer.status, answer.body) == (201, b"done")
+    assert "x-early" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("head", "is_whole"), [(b"", True), (b"content-length: 10\r\n", False), (b"transfer-encoding: chunked\r\n", False)]
+)
+async def test_an_answer_ends_with_the_connection_only_if_nothing_else_says_where_it_ends(
+    head: bytes, *, is_whole: bool
+) -> None:
+    async def hangs_up(asked: Asked) -> bytes:
+        asked.writer.write(
+            b"HTTP/1.1 200 OK\r\n" + head + b"\r\n" + (b"abc" if b"chunked" not in head else b"3\r\nabc")
+        )
+        return b""
+
+    async with http_server(hangs_up) as server:
+        if is_whole:
+            assert (await _post(server.url)).body == b"abc"
+        else:
+            with pytest.raises(UnreachableError):
+                await _post(server.url)
+
+
+async def test_what_comes_unasked_is_no_answer_to_the_next_call() -> None:
+    async with http_server(reply(b"one") + reply(b"two")) as server, Caller(AddressGuard(LOOPBACK)) as caller:
+        for _ in range(2):
+            assert (await caller.post(server.url, b"", {})).body == b"one"
+    assert server.connections == 2
+
+
+async def test_a_connection_that_the_server_has_closed_is_not_used_again() -> None:
+    async def hangs_up(asked: Asked) -> bytes:
+        asked.writer.write(reply(b"done"))
+        return b""
+
+    async with http_server(hangs_up) as server, Caller(AddressGuard(LOOPBACK)) as caller:
+        for _ in range(5):
+            assert (await caller.post(server.url, b"", {})).status == 200
+    assert server.connections == 5
+
+
+async def test_no_more_calls_at_once_than_connections_and_the_others_wait_for_their_turn() -> None:
+    async with http_server(reply()) as server, Caller(AddressGuard(LOOPBACK), max_connections=2) as caller:
+        await asyncio.gather(*(caller.post(server.url, b"", {}) for _ in range(10)))
+    assert server.connections == 2
+
+
+async def test_a_header_is_one_line() -> None:
+    async with Caller(AddressGuard(LOOPBACK)) as caller:
+        with pytest.raises(ValueError, match="one line"):
+            await caller.post("http://127.0.0.1:1024/", b"", {"a": "b\r\nc: d"})
+
+
 async def test_a_port_where_nobody_listens_is_no_answer() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

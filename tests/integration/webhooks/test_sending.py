@@ -16,13 +16,15 @@ from shared.store.webhooks import DisabledReason, WebhookState
 from shared.webhooks import managing
 from shared.webhooks.addresses import AddressGuard
 from shared.webhooks.attempts import MAX_ATTEMPTS, PAUSES_S
-from shared.webhooks.calling import Caller
+from shared.webhooks.calling import Caller, Limits
 from shared.webhooks.errors import SignatureError
 from shared.webhooks.managing import Change
 from shared.webhooks.signing import Secret
 from tests.integration.webhooks.support import CHANNELS, Answer, Office, Receiver, Request, guard_of, hours, until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.store.webhooks import Signing
     from worker.webhooks.recording import Result
     from worker.webhooks.sending import Sending
@@ -204,17 +206,20 @@ async def test_what_fails_holds_back_its_own_channel_only(office: Office, receiv
         assert [number for of, number in receiver.events if of == channel] == numbers
 
 
-async def test_a_slow_webhook_leaves_room_for_the_others(office: Office, receiver: Receiver) -> None:
+async def test_a_slow_webhook_leaves_room_for_the_others(office: Office, receiver: Receiver, caller: Caller) -> None:
+    patient = Office(office.database, caller, office.guard, limits=Limits())
     async with Receiver(Answer(stalls=True)).listening() as slow:
         await office.add(slow.url)
         await office.add(receiver.url)
         for number in range(20):
             await office.happen(number, channel=f"{number:A>32}")
         await office.planning.round()
-        await office.sending.once()
+        sending = asyncio.create_task(patient.sending.run())
         # Before the slow one's time is over: its part of the room is all that it gets.
-        assert slow.most_at_once == office.terms.parallel == 16
-        assert len(receiver.requests) == 16
+        await until(lambda: len(receiver.requests) == 20 and slow.most_at_once == 16)
+        assert len(slow.requests) == office.terms.parallel == 16
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 async def test_while_a_secret_is_replaced_both_sign(office: Office, receiver: Receiver) -> None:
@@ -353,6 +358,116 @@ async def test_what_failed_is_sent_at_once_to_another_address(office: Office, re
         assert other.events == [(A, 1)]
     [delivery] = await office.deliveries(webhook)
     assert (delivery.attempts, delivery.tries) == (3, 1)
+
+
+async def test_outcomes_that_wait_share_a_transaction_and_no_channel_goes_on_before_its_own_is_on_record(
+    office: Office, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.add(receiver.url)
+    for number in (1, 2):
+        for channel in CHANNELS:
+            await office.happen(number, channel=channel)
+    await office.planning.round()
+    commit, held = office.sending._recording._commit, asyncio.Event()
+    together: list[int] = []
+
+    async def slow(webhook_id: int, results: Sequence[Result]) -> tuple[Signing | None, set[Result]]:
+        together.append(len(results))
+        await held.wait()
+        return await commit(webhook_id, results)
+
+    monkeypatch.setattr(office.sending._recording, "_commit", slow)
+    sending = asyncio.create_task(office.sending.once())
+    await until(lambda: sum(together) + sum(map(len, office.sending._recording._waiting.values())) == 3)
+    assert len(together) == 1
+    assert [number for _, number in receiver.events] == [1, 1, 1]
+    held.set()
+    assert await sending == 6
+    assert len(together) < sum(together) == 6
+    for channel in CHANNELS:
+        assert [number for of, number in receiver.events if of == channel] == [1, 2]
+
+
+async def test_a_crash_between_two_events_of_a_claim_repeats_none_that_is_on_record(
+    office: Office, receiver: Receiver, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.add(receiver.url)
+    await office.happen(1, 2, 3, 4)
+    settle = office.sending._settle
+
+    async def dies_at_the_third(result: Result) -> Signing | None:
+        if len(receiver.requests) == 3:
+            raise asyncio.CancelledError
+        return await settle(result)
+
+    monkeypatch.setattr(office.sending, "_settle", dies_at_the_third)
+    await office.work()
+    after = Office(office.database, caller, await guard_of(office.database, "another"))
+    running = asyncio.create_task(after.sending.run())
+    await until(lambda: len(receiver.requests) == 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert receiver.events == [(A, 1), (A, 2), (A, 3), (A, 3), (A, 4)]
+
+
+async def test_a_pause_between_two_events_of_a_claim_holds_the_rest_back(
+    office: Office, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook, _ = await office.add(receiver.url)
+    await office.happen(1, 2, 3)
+    settle = office.sending._settle
+
+    async def paused_meanwhile(result: Result) -> Signing | None:
+        await office.set_state(webhook, WebhookState.PAUSED)
+        return await settle(result)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(office.sending, "_settle", paused_meanwhile)
+        assert await office.work() == 1
+    await office.set_state(webhook, WebhookState.ACTIVE)
+    assert await office.work() == 2
+    assert receiver.events == [(A, 1), (A, 2), (A, 3)]
+
+
+async def test_a_secret_that_is_replaced_between_two_events_of_a_claim_signs_the_second(
+    office: Office, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook, old = await office.add(receiver.url)
+    new = Secret(b"n" * 32)
+    await office.happen(1, 2)
+    settle = office.sending._settle
+
+    async def replaced_meanwhile(result: Result) -> Signing | None:
+        async with office.database.transaction() as conn:
+            await webhooks.lock(conn, webhook)
+            await webhooks.rotate(conn, webhook, seal(new.text, office.terms.reader.public_key), overlap_s=0)
+        monkeypatch.undo()
+        return await settle(result)
+
+    monkeypatch.setattr(office.sending, "_settle", replaced_meanwhile)
+    assert await office.work() == 2
+    office.verified(receiver.requests[0], old)
+    office.verified(receiver.requests[1], new)
+    with pytest.raises(SignatureError):
+        office.verified(receiver.requests[1], old)
+
+
+async def test_who_was_frozen_between_two_events_of_a_claim_sends_no_more_of_them(
+    office: Office, receiver: Receiver, caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await office.add(receiver.url)
+    await office.happen(1, 2, 3)
+    settle, other = office.sending._settle, office.sender(caller)
+
+    async def frozen_afterwards(result: Result) -> Signing | None:
+        signing = await settle(result)
+        office.now_s += office.terms.pace.claim_s
+        assert await other.once() == 2
+        return signing
+
+    monkeypatch.setattr(office.sending, "_settle", frozen_afterwards)
+    assert await office.work() == 1
+    assert receiver.events == [(A, 1), (A, 2), (A, 3)]
 
 
 async def test_a_delivery_that_cannot_be_settled_holds_up_no_other(
