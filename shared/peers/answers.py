@@ -32,7 +32,10 @@ class ChannelView:
 
 @dataclass(frozen=True, slots=True)
 class PeerAnswer:
-    """What the peer said. When `error` is set it refused; `code` is stable if the peer is one that gives codes."""
+    """What the peer said. When `error` is set it refused; `code` is stable if the peer is one that gives codes.
+
+    Beside a response `application_failed` says that the payment was taken and the peer's application has not answered.
+    """
 
     response: JsonValue = field(default=None, repr=False)
     error: str | None = None
@@ -49,19 +52,19 @@ def read_answer(answer: JsonValue) -> PeerAnswer | None:
     """
     if not isinstance(answer, dict) or _is_too_deep(answer):
         return None
-    error = answer.get("error")
+    error, code = answer.get("error"), answer.get("code")
+    code = _printable(code[:MAX_CODE]) if isinstance(code, str) else None
     if error:
-        code = answer.get("code")
         return PeerAnswer(
             error=_printable((error if isinstance(error, str) else json.dumps(error))[:MAX_ERROR_TEXT]),
-            code=_printable(code[:MAX_CODE]) if isinstance(code, str) else None,
+            code=code,
             view=_view(answer.get("channel")),
             agent_versions=_versions(answer.get("agent_versions")),
         )
     if "response" not in answer:
         return None
     receipt = answer.get("receipt")
-    return PeerAnswer(response=answer["response"], receipt=receipt if isinstance(receipt, dict) else None)
+    return PeerAnswer(response=answer["response"], code=code, receipt=receipt if isinstance(receipt, dict) else None)
 
 
 def refusal(answer: PeerAnswer) -> PeerRefusedError | None:

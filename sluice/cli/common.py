@@ -209,13 +209,15 @@ def _block(names: Sequence[str], values: Sequence[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as people read it, times to the second, in UTC."""
+    """Return a value as people read it: times to the second, in UTC; objects and lists as JSON, such as answers."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}Z"
+    if isinstance(value, dict | list):
+        value = json.dumps(value, default=_plain, ensure_ascii=False)
     # Some texts come from peers: nothing in them may steer the terminal.
     return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
 

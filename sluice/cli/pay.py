@@ -170,9 +170,14 @@ def _show(receipt: Receipt, *, as_json: bool) -> None:
         "duplicate": receipt.duplicate,
         "response": receipt.response,
     }
+    if receipt.code is not None:
+        fields["code"] = receipt.code
     if as_json:
         fields["payment"] = receipt.payment_id
     _print(fields, as_json=as_json)
+    if receipt.code == "application_failed":
+        again = f"`sluice resend {receipt.payment_id}` asks for it again and costs nothing"
+        typer.echo(f"the payment was taken, the receiver's application has not answered: {again}", err=True)
 
 
 def _show_outcome(outcome: dict[str, Any], *, as_json: bool) -> None:

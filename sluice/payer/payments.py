@@ -46,7 +46,8 @@ class Receipt:
     """A payment that the peer took. Amounts in the channel's asset.
 
     `response` is what the peer's application said. `duplicate`: the peer had taken the same package before.
-    `receiver_payment_id`: the payment's number at the peer, None if it gives none.
+    `receiver_payment_id`: the payment's number at the peer, None if it gives none. `code`: None, or
+    `application_failed`: the peer's application has not answered; sending the package again asks it again.
     """
 
     payment_id: int
@@ -57,6 +58,7 @@ class Receipt:
     response: JsonValue = field(default=None, repr=False)
     duplicate: bool = False
     receiver_payment_id: int | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class PaymentDesk:
             response=answer.response,
             duplicate=told.get("duplicate") is True,
             receiver_payment_id=number if isinstance(number, int) else None,
+            code=answer.code,
         )
 
     async def _record(self, payment: StoredPayment, answer: PeerAnswer) -> None:

@@ -74,6 +74,21 @@ async def test_b05_a_payment_whose_answer_was_lost_is_sent_again_as_the_same_byt
     assert world.receiver.total == 700
 
 
+async def test_a_payment_whose_receiver_has_no_answer_yet_says_so_and_is_asked_about_again(world: World) -> None:
+    async with world.payer() as payer:
+        channel = await world.open_channel(payer)
+        said = {
+            "response": "received payment for 700 base",
+            "code": "application_failed",
+            "receipt": {"payment_id": 100},
+        }
+        world.receiver.faults.append(Fault(200, body=said, acts=True))
+        receipt = await channel.pay(700)
+        assert (receipt.code, receipt.receiver_payment_id) == ("application_failed", 100)
+        assert (await payer.resend(receipt.payment_id)).code is None
+    assert world.receiver.total == 700
+
+
 async def test_b05_an_uncertain_payment_stays_counted_and_can_be_sent_again(world: World) -> None:
     async with world.payer() as payer:
         channel = await world.open_channel(payer)

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import typer
 from typer.testing import CliRunner
 
 from shared.obyte.keys import payment_key
-from sluice.cli import common
+from sluice.cli import common, pay
 from sluice.cli.application import app
 from sluice.cli.common import CommandError, Commands, shown
+from sluice.payer.payments import Receipt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,6 +221,17 @@ def test_a_wrong_passphrase_is_told() -> None:
 
 def test_texts_of_peers_cannot_steer_the_terminal() -> None:
     assert shown("\x1b[2Jcleared\r") == "\ufffd[2Jcleared\ufffd"
+    assert shown({"ticket": ["\x1b[2J", None]}) == '{"ticket": ["\\u001b[2J", null]}'
+
+
+def test_who_has_paid_and_got_no_answer_is_told_how_to_ask_again(capsys: pytest.CaptureFixture[str]) -> None:
+    receipt = Receipt(7, "A" * 32, 1, 100, 100, response="received payment for 100 base")
+    pay._show(receipt, as_json=False)
+    assert "resend" not in capsys.readouterr().err
+    pay._show(replace(receipt, code="application_failed"), as_json=True)
+    told = capsys.readouterr()
+    assert json.loads(told.out)["code"] == "application_failed"
+    assert "`sluice resend 7` asks for it again" in told.err
 
 
 def test_tables_never_cut_an_address(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
