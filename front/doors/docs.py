@@ -55,9 +55,14 @@ _HEADERS = {"content-security-policy": _POLICY, "referrer-policy": "no-referrer"
 
 
 def install(app: FastAPI) -> None:
-    """Serve the page and its parts."""
+    """Serve the page and its parts; who opens the bare address of a front is led to it."""
+    app.add_route("/", _lead, methods=["GET"], include_in_schema=False)
     app.add_route(PATH, _page, methods=["GET"], include_in_schema=False)
     app.mount(ASSETS_PATH, StaticFiles(packages=[_ASSETS]), name="docs-assets")
+
+
+async def _lead(_request: Request) -> Response:
+    return Response(status_code=307, headers={"location": PATH.removeprefix("/")})
 
 
 async def _page(_request: Request) -> Response:

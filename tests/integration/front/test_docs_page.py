@@ -37,6 +37,12 @@ async def test_the_page_names_no_other_origin(page: httpx.Response) -> None:
     assert not ANOTHER_ORIGIN.search(page.text)
 
 
+async def test_who_opens_the_bare_address_is_led_to_the_page(front: Front) -> None:
+    led = await front.http.get("/")
+    assert led.is_redirect
+    assert urljoin("https://pay.example/sluice/", led.headers["location"]) == "https://pay.example/sluice/docs"
+
+
 async def test_every_part_of_the_page_is_served_here(front: Front, page: httpx.Response) -> None:
     parts = PART.findall(page.text)
     assert len(parts) == 3
