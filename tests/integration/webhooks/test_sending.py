@@ -314,9 +314,12 @@ async def test_the_outcome_of_a_claim_that_has_ended_is_not_taken(office: Office
     held = asyncio.Event()
     settle = office.sending._settle
 
+    said: list[Signing | None] = []
+
     async def late(result: Result) -> Signing | None:
         await held.wait()
-        return await settle(result)
+        said.append(await settle(result))
+        return said[0]
 
     office.sending._settle = late  # type: ignore[method-assign]
     first = asyncio.create_task(office.sending.once())
@@ -325,6 +328,7 @@ async def test_the_outcome_of_a_claim_that_has_ended_is_not_taken(office: Office
     assert await office.sending.once() == 1
     held.set()
     await first
+    assert said == [None]
     [delivery] = await office.deliveries(webhook)
     assert (delivery.state, delivery.attempts) == (DeliveryState.DELIVERED, 1)
 
