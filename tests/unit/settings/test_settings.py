@@ -325,3 +325,35 @@ def test_on_a_local_ledger_webhooks_may_stay_on_this_machine() -> None:
 def test_what_is_no_network_is_told(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     [fault] = faults_of(monkeypatch, webhook_allowed_networks=text)
     assert fault.startswith("SLUICE_WEBHOOK_ALLOWED_NETWORKS: must be networks as 10.1.0.0/16 or fd00::/64")
+
+
+@pytest.mark.parametrize(
+    ("variables", "fault"),
+    [
+        ({"payments_archive_after_s": "2591999"}, "SLUICE_PAYMENTS_ARCHIVE_AFTER_S: must be 0, or not below"),
+        ({"payments_retention_s": "3023999"}, "SLUICE_PAYMENTS_RETENTION_S: must be 0, or not below"),
+        (
+            {"payments_archive_after_s": "0", "payments_retention_s": "9e8"},
+            "SLUICE_PAYMENTS_RETENTION_S: must be 0, or not below SLUICE_PAYMENTS_ARCHIVE_AFTER_S (0), which",
+        ),
+    ],
+)
+def test_payments_are_kept_as_long_as_their_events_and_dropped_from_the_archive_only(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], fault: str
+) -> None:
+    [told] = faults_of(monkeypatch, **variables)
+    assert told.startswith(fault)
+
+
+def test_payments_move_to_the_archive_after_their_events_are_forgotten() -> None:
+    assert load_settings(events_retention_s=100).payments_archive_after_s == 432_100
+    assert load_settings(payments_archive_after_s=0).payments_archive_after_s == 0
+
+
+def test_what_needs_a_connection_of_its_own_goes_past_the_pooler() -> None:
+    pooled = load_settings(database_url="postgresql://pooler/sluice")
+    assert pooled.direct_dsn == pooled.database_dsn
+    assert load_settings(database_url="postgresql://p/s", database_direct_url="postgresql://db/s").direct_dsn == (
+        "postgresql://db/s"
+    )
+    assert pooled.read_dsn is None
