@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
@@ -15,6 +16,9 @@ from urllib.parse import urlsplit
 
 ANSWER_S = 10.0
 """After this a payer hangs up."""
+IDLE_S = 20.0
+"""A connection that lay idle for longer is not used again, as in every client: the edge closes it after 65 s, and a
+request that crosses with that would be cut off by nobody's fault."""
 
 
 class Kind(StrEnum):
@@ -56,6 +60,7 @@ class Line:
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._head = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nContent-Type: application/json\r\nContent-Length: "
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._used_at = 0.0
 
     async def ask(self, body: bytes) -> Answer:
         """Send a body and return what came of it. Never raises for a fault of the other side."""
@@ -74,6 +79,7 @@ class Line:
         except TimeoutError:
             self.close()
             return Answer(Kind.SILENT)
+        self._used_at = time.monotonic()
         if not stays:
             self.close()
         return _meaning(status, text)
@@ -86,7 +92,9 @@ class Line:
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         # A server may close a connection that lies idle; who finds it closed has not sent anything yet.
-        if self._streams is not None and (self._streams[0].at_eof() or self._streams[1].is_closing()):
+        if self._streams is not None and (
+            time.monotonic() - self._used_at > IDLE_S or self._streams[0].at_eof() or self._streams[1].is_closing()
+        ):
             self.close()
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port)
