@@ -50,7 +50,7 @@ async def _up(settings: Settings, fronts: int, rpc_port: int | None) -> None:
             console.print(f"\n[bold]Sluice runs[/] on {stack.url} (API: {stack.url}docs)")
             if rpc_port is not None:
                 console.print(f"JSON-RPC without a key, for all programs of this machine: http://127.0.0.1:{rpc_port}/")
-            console.print("next, in another terminal: sluice doctor; docs/running.md shows how to pay yourself")
+            console.print("next, in another terminal: sluice doctor; docs/running.md: Pay yourself")
             console.print(f"logs are in {settings.home / 'logs'}; Ctrl-C stops everything", soft_wrap=True)
             try:
                 await stack.watch()
