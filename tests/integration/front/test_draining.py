@@ -209,6 +209,7 @@ async def test_serving_processes_are_replaced_without_the_front_leaving(
     async with (
         front(database_url, tmp_path, 0.5) as (process, address),
         httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=BOUND_S) as http,
+        httpx.AsyncClient(base_url=f"http://{address}", trust_env=False, timeout=BOUND_S) as balancer,
     ):
         log = tmp_path / "front.log"
         process.send_signal(signal.SIGHUP)
@@ -220,7 +221,7 @@ async def test_serving_processes_are_replaced_without_the_front_leaving(
                     "/post", json={"command": "pay", "params": {"signed_package": payer.package(spent, 1)}}
                 )
                 assert answer.json()["receipt"]["amount_spent"] == spent
-                assert (await http.get("/readyz")).status_code == 200, "a balancer is told nothing"
+                assert (await balancer.get("/readyz")).status_code == 200, "a balancer is told nothing"
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         assert await ended(process) == 0
