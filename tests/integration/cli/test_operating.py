@@ -85,17 +85,17 @@ def test_a_key_expires_and_is_replaced() -> None:
 
 @pytest.mark.usefixtures("_database")
 def test_several_keys_or_all_of_them_are_revoked_at_once() -> None:
-    numbers = [str(json.loads(sluice("keys", "create", "--scope", "read", "--json").stdout)["id"]) for _ in range(4)]
+    numbers = [str(json.loads(sluice("keys", "create", "--scope", "read", "--json").stdout)["id"]) for _ in range(5)]
 
     def states() -> list[str]:
         return [key["state"] for key in json.loads(sluice("keys", "list", "--json").stdout)]
 
     assert sluice("keys", "revoke", *numbers[:2]).stdout.count("is revoked") == 2
-    assert sorted(states()) == ["active", "active", "revoked", "revoked"]
+    assert sorted(states()) == ["active", "active", "active", "revoked", "revoked"]
     partly = sluice("keys", "revoke", numbers[0], numbers[2])
     assert (partly.exit_code, partly.stdout) == (1, f"key {numbers[2]} is revoked\n")
     assert f"no key {numbers[0]}" in partly.stderr
-    assert sluice("keys", "revoke", "--all").exit_code == 0
+    assert sluice("keys", "revoke", "--all").stdout.count("is revoked") == 2
     assert set(states()) == {"revoked"}
     for words in ([], ["--all", numbers[0]]):
         assert sluice("keys", "revoke", *words).exit_code == 2

@@ -36,7 +36,7 @@ def test_every_block_is_what_a_shell_understands(block: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_the_commands_do_what_the_page_says(topology: Topology, operator: Operator, tmp_path: Path) -> None:
     mnemonic = generate_mnemonic()
     await topology.fund(payment_key(mnemonic).address, 10_000_000)
@@ -73,7 +73,7 @@ async def test_the_commands_do_what_the_page_says(topology: Topology, operator: 
                 env=given,
                 capture_output=True,
                 text=True,
-                timeout=2 * BOUND_S,
+                timeout=4 * BOUND_S,
                 check=False,
             )
             assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
