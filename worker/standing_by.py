@@ -115,7 +115,8 @@ class StandBy:
             if not taking.done() and pid.done():
                 async with self._database.transaction() as conn:
                     ended = await leases.end_frozen(conn, self._name, pid.result())
-                logger.warning("frozen_holder_cut_off", sessions=ended)
+                if ended:
+                    logger.warning("frozen_holder_cut_off", sessions=ended)
             return await taking
         finally:
             taking.cancel()

@@ -45,7 +45,7 @@ def settings(world: World, database_url: str, redis_url: str, home: Path, monkey
         database_url=database_url,
         redis_url=redis_url,
         hub_url=world.devnet.url,
-        lease_ttl_s=2,
+        lease_ttl_s=4,
         log_format="json",
     )
     create_keystore(settings.wallet_file, mnemonic, "passphrase")
