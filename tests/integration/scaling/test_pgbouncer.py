@@ -45,6 +45,7 @@ def settings(home: Path, database_url: str, pooler_url: str, monkeypatch: pytest
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_channel_lives_from_its_opening_to_its_settlement_behind_the_pooler(
     settings: Settings, database_url: str
 ) -> None:
