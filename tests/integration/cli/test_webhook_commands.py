@@ -119,7 +119,7 @@ def test_deliveries_are_listed_and_sent_again(common_url: str) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("create", "http://shop.example/"), "https://"),
+        (("create", "ftp://shop.example/"), "https://"),
         (("create", "https://me:secret@shop.example/"), "password"),
         (("create", URL, "--type", "nothing"), "no event nothing"),
         (("show", "999"), "no webhook"),

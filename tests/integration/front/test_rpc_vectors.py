@@ -16,6 +16,7 @@ import pytest_asyncio
 from starlette.applications import Starlette
 from websockets.asyncio.client import connect
 
+from front.draining import Draining
 from front.rpc.core import Method, Rpc
 from front.rpc.errors import failed
 from front.rpc.local import LocalDoor
@@ -111,6 +112,7 @@ async def port() -> AsyncIterator[int]:
     app.state.rpc = Rpc(stubs(stream), nobody, nobody, nobody, nobody)
     app.state.rpc_places = Places()
     app.state.feed = stream
+    app.state.draining = Draining()
     app.add_middleware(LocalDoor, port=port, secret="s" * 64)
     async with serving(app, port):
         yield port
