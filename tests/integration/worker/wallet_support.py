@@ -29,14 +29,14 @@ async def wallet_of(world: World, runtime: Runtime) -> Wallet:
     """The wallet of a worker that is in step with the ledger."""
     await asyncio.wait_for(runtime.holding.wait(), BOUND_S)
     await eventually(world.is_awake, "a heartbeat")
-    vault = runtime._vault
-    assert vault is not None
-    wallet = vault.wallet
 
-    async def is_ready() -> bool:
-        return wallet._is_read and vault._session._client is not None
+    async def ready() -> Wallet | None:
+        # Looked up each time: on a busy machine a short lease may be lost, and the next term has a wallet of its own.
+        vault = runtime._vault
+        is_ready = vault is not None and vault.wallet._is_read and vault._session._client is not None
+        return vault.wallet if vault is not None and is_ready else None
 
-    await eventually(is_ready, "a wallet that is in step")
+    wallet: Wallet = await eventually(ready, "a wallet that is in step")
     return wallet
 
 
