@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from shared.generated_pages import write_or_check
 from shared.settings import Settings, variable_of
 from shared.settings_types import Unit
 
@@ -53,13 +54,7 @@ def _default(value: Any) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page; with `--check` only compare, and return 1 when it is out of date."""
-    if "--check" in arguments:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
-            return 0
-        sys.stderr.write(f"docs/{PAGE.name} is out of date: run `make docs-settings`\n")
-        return 1
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page, target="docs-settings", arguments=arguments)
 
 
 if __name__ == "__main__":

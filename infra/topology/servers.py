@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -25,15 +25,40 @@ OWNER = "sluice_migrator"
 _PROBE_TIMEOUT_S = 2.0
 
 
-class PostgresServer(Part):
+_Server = TypeVar("_Server", bound=Postgres | Redis)
+
+
+class EmbeddedServer(Part, Generic[_Server]):
+    """A server from a wheel."""
+
+    def __init__(self, name: str, hands: Hands, server: _Server) -> None:
+        super().__init__(name, hands)
+        self._server = server
+
+    def launch(self) -> Child:
+        """Start it; it answers when this returns."""
+        try:
+            self._server.start()
+        except EmbeddedError as error:
+            raise PartError(str(error)) from error
+        child = self._server.child
+        if child is None:
+            raise PartError(f"{self.name} did not start")
+        return child
+
+    async def unready(self) -> str:
+        """Say nothing: `launch` has waited until it answered."""
+        return ""
+
+
+class PostgresServer(EmbeddedServer[Postgres]):
     """A Postgres with the logins of production. `url(login)`: its database as one of them."""
 
     def __init__(
         self, directory: Path, sockets: Path, log: Path, account: Account, hands: Hands, *, name: str = "postgres"
     ) -> None:
-        super().__init__(name, hands)
+        super().__init__(name, hands, Postgres(directory, sockets, log, account))
         self.sockets = sockets
-        self._server = Postgres(directory, sockets, log, account)
 
     def url(self, login: str = "postgres") -> str:
         """Return the URL for one login: `postgres`, or one of those in `infra/postgres/roles.sql`."""
@@ -44,21 +69,6 @@ class PostgresServer(Part):
         hosts = ",".join(str(server.sockets) for server in (self, *others))
         ports = ",".join(["5432"] * (1 + len(others)))
         return f"{self.url(login).partition('?')[0]}?host={hosts}&port={ports}"
-
-    def launch(self) -> Child:
-        """Start it; it answers when this returns."""
-        try:
-            self._server.start()
-        except EmbeddedError as error:
-            raise PartError(str(error)) from error
-        child = self._server.child
-        if child is None:
-            raise PartError("postgres did not start")
-        return child
-
-    async def unready(self) -> str:
-        """Say nothing: `launch` has waited until it answered."""
-        return ""
 
     async def stop(self, how: int = signal.SIGINT, *, within_s: float = STOP_BOUND_S) -> bool:
         """Stop it; by default transactions under way are rolled back ("fast")."""
@@ -75,32 +85,16 @@ class PostgresServer(Part):
             administrator.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(*names))
 
 
-class RedisServer(Part):
+class RedisServer(EmbeddedServer[Redis]):
     """A Redis that keeps nothing on disk."""
 
     def __init__(self, sockets: Path, log: Path, account: Account, hands: Hands) -> None:
-        super().__init__("redis", hands)
-        self._server = Redis(sockets, log, account)
+        super().__init__("redis", hands, Redis(sockets, log, account))
 
     @property
     def url(self) -> str:
         """Its URL."""
         return self._server.url
-
-    def launch(self) -> Child:
-        """Start it; it answers when this returns."""
-        try:
-            self._server.start()
-        except EmbeddedError as error:
-            raise PartError(str(error)) from error
-        child = self._server.child
-        if child is None:
-            raise PartError("redis did not start")
-        return child
-
-    async def unready(self) -> str:
-        """Say nothing: `launch` has waited until it answered."""
-        return ""
 
 
 class LedgerServer(Program):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shared.generated_pages import write_or_check
 from sluice.cli.completion import PROGRAM
 
 if TYPE_CHECKING:
@@ -105,13 +106,7 @@ def _cell(text: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Write the page; with `--check` only compare, and return 1 when it is out of date."""
-    if "--check" in arguments:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
-            return 0
-        sys.stderr.write(f"docs/{PAGE.name} is out of date: run `make docs-cli`\n")
-        return 1
-    PAGE.write_text(page(), encoding="utf-8")
-    return 0
+    return write_or_check(PAGE, page, target="docs-cli", arguments=arguments)
 
 
 if __name__ == "__main__":
