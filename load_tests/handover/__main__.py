@@ -65,8 +65,9 @@ def _show(report: Report, console: Console) -> None:
             median, worst = report.figures(kind, name)
             table.add_row(f"{kind} ({report.count(kind)})", said, f"{median:.3f} s", f"{worst:.3f} s")
     console.print(table)
+    failed = ", ".join(f"{count} {code}" for code, count in report.failures.most_common()) or "none"
     console.print(
-        f"{report.payments} payments meanwhile, {report.failed} failed, the slowest {report.slowest_payment_s:.2f} s"
+        f"{report.payments} payments meanwhile, the slowest took {report.slowest_payment_s:.2f} s; failed: {failed}"
     )
 
 

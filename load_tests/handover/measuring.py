@@ -7,6 +7,7 @@ import math
 import signal
 import statistics
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ class Report:
     ttl_s: float
     handovers: list[Handover] = field(default_factory=list)
     payments: int = 0
-    failed: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Payments that their payer gave up after his retries, by the code of the error."""
     slowest_payment_s: float = 0.0
 
     @property
@@ -63,7 +65,7 @@ class Report:
         """Whether nothing failed and no hand-over took longer than it may."""
         worst_upgrade, worst_crash = self.figures("upgrade", "taken_s")[1], self.figures("crash", "taken_s")[1]
         return (
-            not self.failed
+            not self.failures
             and not worst_upgrade > AT_AN_UPGRADE_S
             and not worst_crash > self.ttl_s + AT_AN_UPGRADE_S
             and self.payments > 0
@@ -159,7 +161,7 @@ async def _pay(channel: PayerChannel, ending: asyncio.Event, report: Report) -> 
         try:
             await channel.pay(10)
             report.payments += 1
-        except PayerError:
-            report.failed += 1
+        except PayerError as error:
+            report.failures[error.code] += 1
         report.slowest_payment_s = max(report.slowest_payment_s, time.monotonic() - began_s)
         await asyncio.sleep(0.02)
