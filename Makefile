@@ -29,8 +29,8 @@ chaos: $(INSTALLED) ## all fault tests: kill, freeze and cut off running process
 test-upgrade: $(INSTALLED) ## the previous release (infra/previous-release) on this one's schema, and both side by side
 	@$(PY) -m pytest tests/chaos/upgrade $(ARGS)
 
-bench: $(INSTALLED) ## the benchmark table
-	@$(PY) -m load_tests.bench $(ARGS)
+bench: $(INSTALLED) ## the benchmark table, against its floors and targets (QUICK=1: in under two minutes)
+	@$(PY) -m load_tests.bench run $(if $(QUICK),--quick) $(ARGS)
 
 lint: $(INSTALLED) ## style, types, the arrows between packages, generated pages
 	$(VENV)/bin/ruff check .

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from infra.topology import Front, Hands, Nginx, free_ports
-from load_tests.bench.machine import open_channels
+from load_tests.bench.channels import open_channels
 from load_tests.bench.payers import BenchPayer
 from load_tests.raw import RawLoad
 from shared.settings import load_settings

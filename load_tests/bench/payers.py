@@ -5,22 +5,26 @@ from __future__ import annotations
 import hashlib
 import itertools
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.agent.packages import PaymentSigner
 from shared.channels.model import Channel, Status
+from shared.channels.paying import PaymentOrder
 from shared.obyte.agents import channel_address
 from shared.obyte.keys import KeyPair
 from shared.obyte.networks import DEVNET
 from sluice.payer.signing import OfflineChannel, pay_request
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Iterator, Sequence
 
 RECEIVER = KeyPair(hashlib.sha256(b"bench receiver").digest())
 TIMEOUT_S = 1_000
 DEPOSIT = 10**15
 PREPARED_AHEAD_S = 3_600
+_SIGNATURE = b'"r":"'
 
 
 class BenchPayer:
@@ -40,15 +44,37 @@ class BenchPayer:
             period=1,
             deposited_by_me=DEPOSIT,
         )
-        self._channel = OfflineChannel(opened, PaymentSigner(self.key, DEVNET))
+        self._signer = PaymentSigner(self.key, DEVNET)
+        self._channel = OfflineChannel(opened, self._signer)
 
     def next_body(self) -> bytes:
         """Sign the next payment of one unit and return the HTTP body that carries it."""
-        # Bodies are made ahead and may wait longer than the front lets a request grow old.
-        sent_at_ms = int((time.time() + PREPARED_AHEAD_S) * 1000)
-        return pay_request(self._channel.sign(1).package, None, tag="bench", timestamp_ms=sent_at_ms)
+        return _body(self._channel.sign(1).package)
+
+    def overdrawn_body(self) -> bytes:
+        """Return the body of a payment of more than the package adds: refused, however often it comes."""
+        channel = self._channel.channel
+        order = PaymentOrder(replace(channel), channel.period, DEPOSIT // 2, channel.spent_by_me + 1)
+        return _body(self._signer.sign(order).package)
+
+
+def badly_signed(body: bytes) -> bytes:
+    """Return a body with another signature, as well-formed as the right one."""
+    place = body.index(_SIGNATURE) + len(_SIGNATURE)
+    other = b"A" if body[place : place + 1] != b"A" else b"B"
+    return body[:place] + other + body[place + 1 :]
 
 
 def bodies(payers: Sequence[BenchPayer], count: int) -> Iterator[bytes]:
     """Return `count` payments, going round the payers."""
     return (payer.next_body() for payer in itertools.islice(itertools.cycle(payers), count))
+
+
+def random_bodies(payers: Sequence[BenchPayer], count: int, chance: random.Random) -> Iterator[bytes]:
+    """Return `count` payments, each of one of the payers."""
+    return (payer.next_body() for payer in chance.choices(payers, k=count))
+
+
+def _body(package: str) -> bytes:
+    # Bodies are made ahead and may wait longer than the front lets a request grow old.
+    return pay_request(package, None, tag="bench", timestamp_ms=int((time.time() + PREPARED_AHEAD_S) * 1000))

@@ -28,7 +28,7 @@ def main(
     *,
     arithmetic: Annotated[bool, typer.Option("--arithmetic", help="Only count, from figures measured before.")] = False,
 ) -> None:
-    """Measure, then count. The second half needs `make bench ARGS=--quick` on the same machine before.
+    """Measure, then count. The second half needs `make bench QUICK=1` on the same machine before.
 
     Example: python -m load_tests.scaling --rows 0 --rows 1000000 --rows 5000000
     """
@@ -45,7 +45,7 @@ def main(
     if BENCH.exists():
         _show_machines(console, measured, json.loads(BENCH.read_text()))
     else:
-        console.print("run `make bench ARGS=--quick` first, then this with --arithmetic")
+        console.print("run `make bench QUICK=1` first, then this with --arithmetic")
 
 
 def _show_growth(console: Console, costs: list[Cost]) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from load_tests.bench.machine import CpuMeter, open_channels
+from load_tests.bench.channels import open_channels
+from load_tests.bench.cpu import CpuMeter
 from load_tests.bench.payers import BenchPayer
 from shared.settings import load_settings
 from shared.store import channels, payments

@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from load_tests.bench.machine import CpuMeter
+from load_tests.bench.cpu import CpuMeter
 from shared.bus import Bus
 from shared.obyte.keys import KeyPair
 from shared.sealing import seal

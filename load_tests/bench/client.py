@@ -1,0 +1,251 @@
+"""The client: a process of its own that sends requests made ahead, and times each answer.
+
+It shares the machine with what it measures, so it does as little as it can: blocking sockets, one epoll, no parsing
+but for the status and the length of an answer. `Answers.cpu_s` says what it cost.
+"""
+
+from __future__ import annotations
+
+import gc
+import heapq
+import itertools
+import multiprocessing
+import select
+import socket
+import time
+from array import array
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
+
+LIMIT_S = 120.0
+_END_OF_HEAD = b"\r\n\r\n"
+_LENGTH = b"content-length:"
+_CLOSED = 0
+"""In place of a status: the server closed the connection without an answer."""
+
+
+class ClientError(Exception):
+    """The client process has failed or does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Send the requests over so many connections, dealt to the ports in turn; each has one request under way.
+
+    `expect`: what the body of a good answer begins with. `stop_after_s`: end then, whatever is left. `repeat`: begin
+    again at the end of the requests. `pace_s`: of each connection, from one request to the next at least.
+    """
+
+    ports: Sequence[int]
+    requests: Sequence[bytes]
+    connections: int
+    expect: bytes
+    stop_after_s: float = LIMIT_S
+    repeat: bool = False
+    pace_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Answers:
+    """What came back. Latencies in seconds: of good answers, and of all others by status (0: connection closed)."""
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    good: array[float] = field(default_factory=lambda: array("d"))
+    other: dict[int, array[float]] = field(default_factory=dict)
+    example: bytes = b""
+    """One of the other answers."""
+
+    @property
+    def count(self) -> int:
+        """How many answers there were, of every kind."""
+        return len(self.good) + sum(map(len, self.other.values()))
+
+
+def request(body: bytes, *, path: str = "/post", origin: str | None = None) -> bytes:
+    """Return the HTTP request around a body. `origin`: the network address that a proxy would tell."""
+    told = "" if origin is None else f"X-Forwarded-For: {origin}\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{told}Content-Length: "
+    return f"{head}{len(body)}\r\n\r\n".encode() + body
+
+
+class Client:
+    """The client's process, while its context is entered."""
+
+    def __init__(self) -> None:
+        # A fresh interpreter: a fork would carry what the parent has, and its garbage collector, along.
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.join()
+        self._ours.close()
+
+    def start(self, job: Job) -> None:
+        """Begin; `finish` has to be called before the next one."""
+        self._ours.send(job)
+        if self._ours.recv() != "ready":
+            raise ClientError("the client has failed")
+
+    def go(self) -> None:
+        """Send what was given to `start`."""
+        self._ours.send("go")
+
+    def finish(self) -> Answers:
+        """Wait for the end and return what came back. Raises ClientError."""
+        if not self._ours.poll(2 * LIMIT_S):
+            raise ClientError("the client does not answer")
+        answers = self._ours.recv()
+        if not isinstance(answers, Answers):
+            raise ClientError(str(answers))
+        return answers
+
+
+def _serve(pipe: Connection) -> None:
+    gc.disable()  # nothing here makes cycles, and a collection in mid-round would be a latency
+    while True:
+        try:
+            job = pipe.recv()
+            pipe.send("ready")  # what was sent is unpacked now: that is no cost of the round
+            pipe.recv()
+            pipe.send(run(job))
+        except EOFError:
+            return
+        except OSError as error:
+            pipe.send(f"{type(error).__name__}: {error}")
+
+
+@dataclass(slots=True)
+class _Line:
+    """One connection."""
+
+    port: int
+    socket: socket.socket
+    began_s: float = 0.0
+    is_waiting: bool = False
+    received: bytes = b""
+
+
+def run(job: Job) -> Answers:
+    """Do a job in this process."""
+    return _Round(job).run()
+
+
+class _Round:
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._waiting: Iterator[bytes] = itertools.cycle(job.requests) if job.repeat else iter(job.requests)
+        self._epoll = select.epoll()
+        self._lines: dict[int, _Line] = {}
+        self._due: list[tuple[float, int]] = []
+        self._answers = Answers()
+        self._ends_at_s = 0.0
+        self._under_way = 0
+
+    def run(self) -> Answers:
+        for number in range(self._job.connections):
+            self._connect(self._job.ports[number % len(self._job.ports)])
+        cpu_s, began_s = time.process_time(), time.perf_counter()
+        self._ends_at_s = began_s + self._job.stop_after_s
+        spread_s = self._job.pace_s / max(1, len(self._lines))
+        self._due = [(began_s + place * spread_s, number) for place, number in enumerate(self._lines)]
+        self._send_due()
+        while self._under_way or self._due:
+            for number, _ in self._epoll.poll(self._wait_s()):
+                self._read(self._lines[number])
+            self._send_due()
+            if time.perf_counter() > self._ends_at_s + LIMIT_S:
+                raise TimeoutError("answers are missing")
+        self._answers.seconds = time.perf_counter() - began_s
+        self._answers.cpu_s = time.process_time() - cpu_s
+        for line in self._lines.values():
+            line.socket.close()
+        self._epoll.close()
+        return self._answers
+
+    def _connect(self, port: int) -> int:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        number = connection.fileno()
+        self._lines[number] = _Line(port, connection)
+        self._epoll.register(number, select.EPOLLIN)
+        return number
+
+    def _wait_s(self) -> float:
+        return max(0.0, self._due[0][0] - time.perf_counter()) if self._due else LIMIT_S
+
+    def _send_due(self) -> None:
+        while self._due and (now_s := time.perf_counter()) >= self._due[0][0]:
+            due_s, number = heapq.heappop(self._due)
+            if self._job.pace_s:
+                # By the plan, not by the clock: who was held up is behind, and that is part of his latency.
+                self._send(self._lines[number], due_s)
+            else:
+                self._send(self._lines[number], now_s)
+
+    def _send(self, line: _Line, began_s: float) -> None:
+        if began_s > self._ends_at_s or (made := next(self._waiting, None)) is None:
+            return
+        line.began_s = began_s
+        line.is_waiting = True
+        line.socket.sendall(made)
+        self._under_way += 1
+
+    def _read(self, line: _Line) -> None:
+        data = line.socket.recv(65_536)
+        if not data:
+            self._lost(line)
+            return
+        if line.received:
+            data = line.received + data
+        end = data.find(_END_OF_HEAD)
+        if end < 0 or len(data) < end + len(_END_OF_HEAD) + _length(data[:end]):
+            line.received = data
+            return
+        line.received = b""
+        now_s = time.perf_counter()
+        self._count(line, int(data[9:12]), data[end + len(_END_OF_HEAD) :], now_s)
+        self._next(line, now_s)
+
+    def _count(self, line: _Line, status: int, body: bytes, now_s: float) -> None:
+        line.is_waiting = False
+        self._under_way -= 1
+        answers = self._answers
+        if status == 200 and body.startswith(self._job.expect):  # noqa: PLR2004
+            answers.good.append(now_s - line.began_s)
+        else:
+            answers.other.setdefault(status, array("d")).append(now_s - line.began_s)
+            answers.example = body[:300]
+
+    def _next(self, line: _Line, now_s: float) -> None:
+        if self._job.pace_s:
+            heapq.heappush(self._due, (line.began_s + self._job.pace_s, line.socket.fileno()))
+        else:
+            self._send(line, now_s)
+
+    def _lost(self, line: _Line) -> None:
+        """Count an unanswered request, and go on with a new connection."""
+        number = line.socket.fileno()
+        self._epoll.unregister(number)
+        del self._lines[number]
+        line.socket.close()
+        again = self._lines[self._connect(line.port)]
+        if line.is_waiting:
+            now_s = time.perf_counter()
+            self._count(line, _CLOSED, b"", now_s)
+            again.began_s = line.began_s
+            self._next(again, now_s)
+
+
+def _length(head: bytes) -> int:
+    return int(head.lower().split(_LENGTH, 1)[1].split(b"\r\n", 1)[0])
