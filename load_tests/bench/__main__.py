@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from load_tests.bench.plot import draw
 from load_tests.bench.report import LATEST, Report
 from load_tests.bench.running import measure
 from load_tests.bench.sizes import FULL, QUICK
@@ -33,9 +34,10 @@ def run(
     report = measure(replace(size, rounds=rounds or size.rounds, only=only or ()), console)
     for file in filter(None, (LATEST, json_file)):
         report.write(file)
+    draw(report, LATEST.with_suffix(".svg"))
     for table in report.tables():
         console.print(table)
-    console.print(f"[dim]written to {LATEST}[/]")
+    console.print(f"[dim]written to {LATEST}, drawn in {LATEST.with_suffix('.svg').name}[/]")
 
 
 @app.command("report")
