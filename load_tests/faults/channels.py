@@ -7,7 +7,7 @@ import json
 import uuid
 from typing import TYPE_CHECKING
 
-from load_tests.faults.payers import DEPOSIT, TIMEOUT_S, LoadChannel, LoadPayer
+from load_tests.faults.payers import TIMEOUT_S, LoadChannel, LoadPayer
 from load_tests.faults.wire import Kind, Line
 from shared.channels.model import Status
 from shared.obyte.agents import MIN_AGENT_BYTES
@@ -85,7 +85,7 @@ async def _ask(stage: Stage, payer: LoadPayer) -> None:
 async def _deposit(stage: Stage, channels: list[LoadChannel]) -> None:
     for channel in channels:
         messages = [] if channel.period else [definition_message(channel.aa_address, channel.definition)]
-        await stage.purses[channel.payer.address].post([Output(channel.aa_address, DEPOSIT)], messages)
+        await stage.purses[channel.payer.address].post([Output(channel.aa_address, channel.payer.deposit)], messages)
         channel.begin()
 
 

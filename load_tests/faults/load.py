@@ -23,7 +23,6 @@ LANES = 2
 """Connections of each payer, each of them one request at a time."""
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 0.5
-_SAME = ("aa_address", "period", "amount_spent", "amount")
 _MOST_TOLD = 20
 
 
@@ -173,20 +172,10 @@ class Load:
                 self.tally.refusals.append(f"{package.channel.aa_address}: {answer.code}")
 
     def _keep(self, package: Package, answer: Answer) -> None:
-        """Keep the receipt, or see that it is the first one again."""
-        given = answer.receipt
-        said = tuple(given.get(name) for name in _SAME)
-        signed = (package.channel.aa_address, package.period, package.amount_spent, package.amount)
-        if said != signed:
-            self._contradicts(f"a receipt about {said} for {signed}")
-        package.news += given.get("duplicate") is False
-        if package.news > 1:
-            self._contradicts(f"credited as new {package.news} times: {signed}")
-        if package.receipt is None:
-            package.receipt = given
-            self.tally.payments += 1
-        elif package.receipt["payment_id"] != given.get("payment_id"):
-            self._contradicts(f"two receipts, {package.receipt['payment_id']} and {given.get('payment_id')}: {signed}")
+        is_first = package.receipt is None
+        for contradiction in package.keep(answer.receipt):
+            self._contradicts(contradiction)
+        self.tally.payments += is_first
 
     def _contradicts(self, text: str) -> None:
         if len(self.tally.contradictions) < _MOST_TOLD:

@@ -17,6 +17,7 @@ from sluice.payer.signing import OfflineChannel
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     from shared.obyte.serialization import JsonValue
 
@@ -25,6 +26,9 @@ DEPOSIT = 30_000_000
 MOST_AT_ONCE = 2_000
 """Bytes of one payment: thousands of them stay far below half of a deposit, so that it is the payer who bears the fees
 of the closing, and what the receiver gets is exact."""
+_SAME = ("aa_address", "period", "amount_spent", "amount")
+_BOTH_VERSIONS = ("1.1", "1.2")
+"""Both agents that the receiver knows, so that both are closed in the end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,6 +43,21 @@ class Package:
     receipt: dict[str, Any] | None = None
     news: int = 0
     """How often it was answered as credited now, instead of before."""
+
+    def keep(self, given: dict[str, Any]) -> list[str]:
+        """Keep the receipt, or see that it is the first one again; return what contradicts what is known."""
+        said = tuple(given.get(name) for name in _SAME)
+        signed = (self.channel.aa_address, self.period, self.amount_spent, self.amount)
+        self.news += given.get("duplicate") is False
+        if self.receipt is None:
+            self.receipt = given
+        first_id, this_id = self.receipt["payment_id"], given.get("payment_id")
+        contradictions = {
+            f"a receipt about {said} for {signed}": said != signed,
+            f"credited as new {self.news} times: {signed}": self.news > 1,
+            f"two receipts, {first_id} and {this_id}: {signed}": first_id != this_id,
+        }
+        return [text for text, is_so in contradictions.items() if is_so]
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +113,7 @@ class LoadChannel:
             version=self.version,
             status=Status.OPEN,
             period=self.period,
-            deposited_by_me=DEPOSIT,
+            deposited_by_me=self.payer.deposit,
         )
         self._offline = OfflineChannel(state, PaymentSigner(self.payer.key, DEVNET))
 
@@ -113,13 +132,23 @@ class LoadChannel:
 class LoadPayer:
     """One payer. `idle`: his channels that wait for no answer."""
 
-    def __init__(self, number: int, receiver: str, channels: int, chance: random.Random) -> None:
+    def __init__(
+        self,
+        number: int,
+        receiver: str,
+        channels: int,
+        chance: random.Random,
+        *,
+        deposit: int = DEPOSIT,
+        versions: Sequence[str] = _BOTH_VERSIONS,
+    ) -> None:
+        """`deposit`: bytes in each period of each channel. `versions`: of the agent, one channel after the other."""
+        self.deposit = deposit
         self.name = f"payer-{number}"
         self.key = KeyPair(hashlib.sha256(b"faults %d %d" % (number, chance.getrandbits(64))).digest())
         self.address = self.key.address
-        # Both agents that the receiver knows, so that both are closed in the end.
         self.channels = [
-            LoadChannel(self, receiver, f"faults{number}x{index}", "1.2" if index % 2 else "1.1")
+            LoadChannel(self, receiver, f"faults{number}x{index}", versions[index % len(versions)])
             for index in range(channels)
         ]
         self.idle: deque[LoadChannel] = deque(self.channels)

@@ -39,9 +39,9 @@ class Purse:
         self.is_disclosed = False
         """Whether a stable unit has shown the key: until then each unit shows it."""
 
-    async def fill(self) -> None:
-        """Take money from the faucet."""
-        answer: Any = await self._hub.request("devnet/fund", {"address": self._key.address, "amount": FUNDS})
+    async def fill(self, amount: int = FUNDS) -> None:
+        """Take bytes from the faucet."""
+        answer: Any = await self._hub.request("devnet/fund", {"address": self._key.address, "amount": amount})
         unit = await self._hub.get_joint(answer["unit"])
         if unit is None:
             raise RuntimeError("the faucet's unit is not on the ledger")

@@ -82,7 +82,7 @@ class Line:
         self._used_at = time.monotonic()
         if not stays:
             self.close()
-        return _meaning(status, text)
+        return meaning(status, text)
 
     def close(self) -> None:
         """Hang up."""
@@ -112,7 +112,8 @@ async def _read(reader: asyncio.StreamReader) -> tuple[int, bytes, bool]:
     return status, await reader.readexactly(length), stays
 
 
-def _meaning(status: int, text: bytes) -> Answer:
+def meaning(status: int, text: bytes) -> Answer:
+    """Return what a whole answer of the receiver says."""
     try:
         body = json.loads(text)
     except ValueError:
