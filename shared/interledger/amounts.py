@@ -24,6 +24,6 @@ def parse_amount(text: str, field: str = "amount") -> int:
 
 def check_uint(value: int, bits: int, field: str) -> int:
     """Return `value` if it is an integer that fits; True and 1.0 are no integers. Raises EncodingError `bad_value`."""
-    if type(value) is not int or not 0 <= value < 1 << bits:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << bits:
         raise EncodingError("bad_value", field, f"should be an integer from 0 to 2^{bits}-1")
     return value

@@ -178,7 +178,7 @@ def _entries_octets(entries: Entries) -> bytes:
     for entry in entries:
         parts += (
             oer.ascii_octets(entry.name, "name", MAX_NAME_BYTES),
-            oer.uint8(int(entry.content_type), "contentType"),
+            oer.uint8(entry.content_type, "contentType"),
             oer.var_octets(entry.data, "data"),
         )
     return b"".join(parts)
