@@ -126,6 +126,7 @@ def create_app(
         redoc_url=None,
     )
     app.state.draining = Draining()
+    app.state.local_rpc_port = local_rpc_port
     _install_doors(app)
     if local_rpc_port is not None:
         app.add_middleware(LocalDoor, port=local_rpc_port, secret=read_or_make(settings.home))

@@ -26,14 +26,15 @@ class BodyError(Exception):
 
 async def read_json(request: Request) -> JsonValue:
     """Read and decode the body. Raises BodyError: 413 when it is too large, 400 when it is not strict JSON."""
-    raw = await _read(request)
+    raw = await read_body(request)
     try:
         return decode(raw)
     except StrictJsonError as error:
         raise BodyError(400, error.code, str(error)) from None
 
 
-async def _read(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """Read the body. Raises BodyError: 413 when it is too large, 400 when it ends too early."""
     declared = request.headers.get("content-length")
     if declared is not None and (not declared.isdecimal() or int(declared[:20]) > MAX_BODY_BYTES):
         raise _too_large()

@@ -24,7 +24,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from fastapi import FastAPI
+    from starlette.types import Message, Receive, Scope, Send
 
 _ATTACH_FILTER = 26  # SO_ATTACH_FILTER, for which Python has no name
 # Of a packet to the listener look at the flags of TCP (octet 13): SYN without ACK asks for a new connection and is
@@ -53,9 +54,9 @@ class Draining:
 class ClosingConnections:
     """An application whose responses end their connections from the moment on when the process begins to leave."""
 
-    def __init__(self, app: ASGIApp, draining: Draining) -> None:
+    def __init__(self, app: FastAPI) -> None:
         self._app = app
-        self._draining = draining
+        self.state = app.state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -64,7 +65,7 @@ class ClosingConnections:
             return
 
         async def closing_send(message: Message) -> None:
-            if self._draining.closes_connections and message["type"] == "http.response.start":
+            if self.state.draining.closes_connections and message["type"] == "http.response.start":
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 

@@ -22,6 +22,7 @@ from front.app import create_app
 from front.bodies import MAX_BODY_BYTES
 from front.connections import FRESH_S, REQUEST_S, BoundedHttp, Stage, raise_file_limit
 from front.draining import ClosingConnections, Phase, has_queue, turn_away
+from front.hot_posts import HotHttp
 from front.rpc.local import HOST
 from shared.logs import configure_logging, get_logger
 from shared.receiving.answers_over_http import answer_server
@@ -66,7 +67,7 @@ class DrainingServer(Server):
     """Serves in one process, and leaves as `front.draining` describes."""
 
     def __init__(self, config: Config, app: FastAPI, phase: Phase, *, wait_s: float) -> None:
-        config.app = ClosingConnections(app, app.state.draining)
+        config.app = ClosingConnections(app)
         super().__init__(config)
         self._state = app.state
         self._phase = phase
@@ -170,7 +171,7 @@ class FrontWorker(UvicornWorker):  # type: ignore[misc]
 
     CONFIG_KWARGS = {  # noqa: RUF012 - the base class's own hook
         "loop": "auto",
-        "http": BoundedHttp,
+        "http": HotHttp,
         "lifespan": "on",
         "access_log": False,
         "server_header": False,

@@ -123,7 +123,7 @@ def _price(value: JsonValue) -> Price:
     asset, amount = value["asset"], value["amount"]
     if not isinstance(asset, str) or not is_amount(amount):
         raise Problem(422, "invalid_price", "price should be an asset and a positive amount")
-    return Price(asset, cast("int", amount))
+    return Price(asset, amount)
 
 
 def _decoded(text: str | None) -> JsonValue:

@@ -5,18 +5,30 @@ the reference never answers: no JSON, no command, too large (4xx), "not so much 
 (503). The body is the same `{"error": "…", "code": "…"}` there.
 """
 
+from __future__ import annotations
+
+import json
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from front.bodies import BodyError, read_json
+from front.bodies import BodyError, read_body
 from front.problems import NO_STORE, log_failure
 from shared.receiving.errors import ReceivingError, UnavailableError
-from shared.receiving.peer_protocol import MalformedRequestError, error_answer, read_request, serve
+from shared.receiving.peer_protocol import MalformedRequestError, error_answer, serve_body
+from shared.strict_json import StrictJsonError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.datastructures import State
+    from starlette.types import Scope
 
 PATH = "/post"
+MEDIA_TYPE = "application/json"
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 DESCRIPTION: dict[str, Any] = {
     "post": {
@@ -54,26 +66,40 @@ DESCRIPTION: dict[str, Any] = {
 """The path's entry in the OpenAPI document. The route is a plain one: a framework's would cost more than the checks."""
 
 
+class Reply(NamedTuple):
+    """An HTTP response with JSON in it. `headers`: beside those that follow from the body."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = NO_STORE
+
+
 async def post(request: Request) -> Response:
     """Answer one command of a peer."""
+    said = await reply(request.app.state, request.scope, lambda: read_body(request))
+    return Response(said.body, said.status, said.headers, MEDIA_TYPE)
+
+
+async def reply(state: State, scope: Scope, read: Callable[[], Awaitable[bytes]]) -> Reply:
+    """Answer the request of an ASGI scope. `read` returns its body, or raises BodyError."""
     try:
-        state = request.app.state
-        origin = state.address_limits.admit_peer(request.scope)
+        origin = state.address_limits.admit_peer(scope)
+        raw = await read()
         max_age_s = state.settings.request_max_age_s
-        asked = read_request(await read_json(request), now_s=time.time(), max_age_s=max_age_s)
-        return _answer(200, await serve(state.receiver, asked, origin))
+        return _reply(200, await serve_body(state.receiver, raw, origin, now_s=time.time(), max_age_s=max_age_s))
     except BodyError as error:
-        return _answer(error.status, error_answer(error.code, error.text))
-    except MalformedRequestError as error:
-        return _answer(400, error_answer(error.code, error.text))
+        return _reply(error.status, error_answer(error.code, error.text))
+    except (StrictJsonError, MalformedRequestError) as error:
+        return _reply(400, error_answer(error.code, str(error)))
     except UnavailableError as error:
-        return _answer(error.status, error_answer(error.code, error.text), error.headers)
+        return _reply(error.status, error_answer(error.code, error.text), error.headers)
     except ReceivingError as error:
-        return _answer(200, error_answer(error.code, error.text))
+        return _reply(200, error_answer(error.code, error.text))
     except Exception as error:  # noqa: BLE001 - a peer always gets an answer
-        log_failure(request, error)
-        return _answer(500, error_answer("internal_error", "internal error"))
+        log_failure(Request(scope), error)
+        return _reply(500, error_answer("internal_error", "internal error"))
 
 
-def _answer(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return JSONResponse(body, status, headers=NO_STORE | (headers or {}))
+def _reply(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Reply:
+    text = _JSON.encode(body).encode()
+    return Reply(status, text, {**NO_STORE, **headers}) if headers else Reply(status, text)

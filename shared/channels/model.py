@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Context
 from enum import StrEnum
+from typing import TypeGuard
 
 MAX_AMOUNT = 9_000_000_000_000_000
 """The ledger's limit on any amount and on any sum of amounts, in an asset's smallest unit."""
@@ -170,7 +171,7 @@ class PackageTerms:
         return (self.aa_address, self.period, self.amount_spent, self.payment_amount)
 
 
-def is_amount(value: object) -> bool:
+def is_amount(value: object) -> TypeGuard[int]:
     """Whether the value can be an amount: an int (bool is none) from 1 to `MAX_AMOUNT`."""
     return type(value) is int and 1 <= value <= MAX_AMOUNT
 

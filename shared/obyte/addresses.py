@@ -28,7 +28,7 @@ def definition_address(definition: JsonValue) -> str:
     if is_agent_definition(definition):
         return chash160(json_source(definition))
     pubkey = _single_pubkey(definition)
-    return chash160(typed_source(definition)) if pubkey is None else _sig_address(pubkey)
+    return chash160(typed_source(definition)) if pubkey is None else sig_address(pubkey)
 
 
 def sig_definition(pubkey_b64: str) -> list[JsonValue]:
@@ -63,5 +63,6 @@ def _single_pubkey(definition: JsonValue) -> str | None:
 
 
 @lru_cache(maxsize=8192)  # every package of a payer carries the same definition
-def _sig_address(pubkey: str) -> str:
+def sig_address(pubkey: str) -> str:
+    """Return the address of the definition `["sig", {"pubkey": pubkey}]`, for any text of the right length."""
     return chash160(typed_source(["sig", {"pubkey": pubkey}]))

@@ -9,6 +9,8 @@ import base64
 import binascii
 import re
 from functools import lru_cache
+from operator import itemgetter
+from typing import TypeGuard
 
 from Crypto.Hash import RIPEMD160
 
@@ -21,23 +23,32 @@ _BITS_160 = 160
 _BITS_288 = 288
 _DROPPED_BYTES = 4  # 128 bits of RIPEMD-160 leave room for 32 bits of checksum
 _ADDRESS = re.compile("[A-Z2-7]{32}")
+_BASE32_TO_INT = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
 
 
-def _checksum_places(length: int, step_bonus: int) -> frozenset[int]:
-    """Return the bit numbers that hold the checksum: running sums of pi's digits, zeros skipped."""
-    places: list[int] = []
-    place = 0
-    for digit in map(int, _PI_FRACTION):
-        if digit == 0:
-            continue
-        place += digit + step_bonus
-        if place >= length:
-            break
-        places.append(place)
-    return frozenset(places)
+class _Places:
+    """Where in a c-hash of so many bits its parts are. Texts of bits are picked apart and mixed in one call each."""
+
+    def __init__(self, length: int, step_bonus: int) -> None:
+        """The checksum lies at the running sums of pi's digits, zeros skipped."""
+        checksum: list[int] = []
+        place = 0
+        for digit in map(int, _PI_FRACTION):
+            if digit == 0:
+                continue
+            place += digit + step_bonus
+            if place >= length:
+                break
+            checksum.append(place)
+        clean = [place for place in range(length) if place not in checksum]
+        at = {place: index for index, place in enumerate(clean + checksum)}
+        self.checksum_of = itemgetter(*checksum)
+        self.clean_of = itemgetter(*clean)
+        self.mixed_of = itemgetter(*(at[place] for place in range(length)))
+        """Of the clean bits with the checksum's behind them."""
 
 
-_PLACES = {_BITS_160: _checksum_places(_BITS_160, 0), _BITS_288: _checksum_places(_BITS_288, 4)}
+_PLACES = {_BITS_160: _Places(_BITS_160, 0), _BITS_288: _Places(_BITS_288, 4)}
 
 
 def chash160(data: str) -> str:
@@ -51,7 +62,7 @@ def chash288(data: str) -> str:
     return base64.b64encode(_mix(sha256(utf8(data)), _BITS_288)).decode()
 
 
-def is_valid_address(address: object) -> bool:
+def is_valid_address(address: object) -> TypeGuard[str]:
     """Tell whether `address` is a payment address: 32 characters A-Z2-7 whose checksum holds."""
     return isinstance(address, str) and _ADDRESS.fullmatch(address) is not None and _has_valid_checksum(address)
 
@@ -84,24 +95,23 @@ def decode_base64(text: object) -> bytes | None:
 
 @lru_cache(maxsize=8192)
 def _has_valid_checksum(address: str) -> bool:
-    mixed = base64.b32decode(address)
-    return _mix(_split(mixed, _BITS_160), _BITS_160) == mixed
+    mixed = f"{int(address.translate(_BASE32_TO_INT), 32):0{_BITS_160}b}"
+    places = _PLACES[_BITS_160]
+    return _bytes(places.checksum_of(mixed)) == _checksum(_bytes(places.clean_of(mixed)))
 
 
 def _mix(clean: bytes, length: int) -> bytes:
+    return _bytes(_PLACES[length].mixed_of(_bits(clean) + _bits(_checksum(clean))))
+
+
+def _checksum(clean: bytes) -> bytes:
     digest = sha256(clean)
-    checksum = iter(_bits(bytes(digest[index] for index in _CHECKSUM_BYTES)))
-    rest = iter(_bits(clean))
-    places = _PLACES[length]
-    mixed = "".join(next(checksum) if place in places else next(rest) for place in range(length))
-    return int(mixed, 2).to_bytes(length // 8)
-
-
-def _split(mixed: bytes, length: int) -> bytes:
-    places = _PLACES[length]
-    clean = "".join(bit for place, bit in enumerate(_bits(mixed)) if place not in places)
-    return int(clean, 2).to_bytes(len(clean) // 8)
+    return bytes(digest[index] for index in _CHECKSUM_BYTES)
 
 
 def _bits(data: bytes) -> str:
     return f"{int.from_bytes(data):0{len(data) * 8}b}"
+
+
+def _bytes(bits: tuple[str, ...]) -> bytes:
+    return int("".join(bits), 2).to_bytes(len(bits) // 8)

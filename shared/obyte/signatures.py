@@ -53,11 +53,23 @@ def verify(digest: bytes, signature_b64: object, pubkey_b64: object) -> bool:
 
     Raises `SignatureError` (`invalid_digest`) when the digest is not 32 bytes, which is the caller's mistake.
     """
-    _check_digest(digest)
-    signature = decode_base64(signature_b64)
-    if signature is None or len(signature) != _SIGNATURE_BYTES or not isinstance(pubkey_b64, str):
+    signature = decode_signature(signature_b64)
+    if signature is None:
+        _check_digest(digest)
         return False
-    pubkey = _parsed_pubkey(pubkey_b64)
+    return verify_decoded(digest, signature, pubkey_b64)
+
+
+def decode_signature(signature_b64: object) -> bytes | None:
+    """Return the 64 bytes of a signature in canonical base64, else None."""
+    signature = decode_base64(signature_b64)
+    return signature if signature is not None and len(signature) == _SIGNATURE_BYTES else None
+
+
+def verify_decoded(digest: bytes, signature: bytes, pubkey_b64: object) -> bool:
+    """Verify as `verify` does what `decode_signature` has returned."""
+    _check_digest(digest)
+    pubkey = _parsed_pubkey(pubkey_b64) if isinstance(pubkey_b64, str) else None
     if pubkey is None:
         return False
     body = _der_integer(signature[:_SCALAR_BYTES]) + _der_integer(signature[_SCALAR_BYTES:])

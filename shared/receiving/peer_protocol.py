@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from shared.receiving.errors import ChannelRefused, ReceivingError
 from shared.receiving.outcomes import Refusal
+from shared.receiving.plain_payments import read_plain_payment
+from shared.strict_json import decode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from shared.receiving.receiver import Receiver
+    from shared.receiving.receiver import Paid, Receiver
     from shared.strict_json import JsonValue
 
 _ENVELOPE = frozenset({"command", "params", "tag", "timestamp", "url"})
@@ -68,6 +70,18 @@ async def serve(receiver: Receiver, request: PeerRequest, origin: str | None = N
         return error_answer(refusal.code, refusal.text) | {"agent_versions": list(refusal.agent_versions)}
 
 
+async def serve_body(
+    receiver: Receiver, raw: bytes, origin: str | None = None, *, now_s: float, max_age_s: float
+) -> dict[str, Any]:
+    """Read a request from its bytes and carry it out: `decode`, `read_request` and `serve`, and raises as these do."""
+    plain = read_plain_payment(raw, receiver.network)
+    if plain is None:
+        return await serve(receiver, read_request(decode(raw), now_s=now_s, max_age_s=max_age_s), origin)
+    if plain.timestamp_ms is not None:
+        _check_age(plain.timestamp_ms, now_s=now_s, max_age_s=max_age_s)
+    return _paid(await receiver.pay_plain(plain, origin))
+
+
 def error_answer(code: str, text: str) -> dict[str, Any]:
     """Return the answer for an error."""
     return {"error": text, "code": code}
@@ -89,7 +103,10 @@ async def _pay(receiver: Receiver, params: dict[str, Any], origin: str | None) -
     package = params.get("signed_package")
     if package is None:
         raise ReceivingError("no_signed_package", "No signed_package")
-    outcome = await receiver.pay(package, params.get("message"), origin)
+    return _paid(await receiver.pay(package, params.get("message"), origin))
+
+
+def _paid(outcome: Paid | Refusal) -> dict[str, Any]:
     if isinstance(outcome, Refusal):
         view = {} if outcome.channel is None else {"channel": outcome.channel.as_json()}
         return error_answer(outcome.code, outcome.text) | view

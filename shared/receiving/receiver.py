@@ -19,7 +19,7 @@ from shared.receiving.outcomes import Receipt, Refusal
 from shared.receiving.prices import Price, misses
 from shared.receiving.readiness import check_ready
 from shared.receiving.terms import ReceiverTerms
-from shared.receiving.verification import SignedPayment, verify_payment_package
+from shared.receiving.verification import SignedPayment, prove, verify_payment_package
 from shared.receiving.waiting import ChannelWaits
 from shared.store import assets, channels, instance, peer_units
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from shared.bus import Bus
     from shared.receiving.limits import PaymentLimits
+    from shared.receiving.plain_payments import PlainPayment
     from shared.settings import Settings
     from shared.store.database import Database
     from shared.strict_json import JsonValue
@@ -64,13 +65,13 @@ class Receiver:
         limits: PaymentLimits | None = None,
     ) -> None:
         self._database = database
-        self._network = network_named(settings.network)
+        self.network = network_named(settings.network)
         self._rules = AcceptanceRules.of(settings)
         self._funding_wait_s = settings.funding_wait_s
         self._public_url = str(settings.public_url)
         self._opening_limits = OpeningLimits.of(settings)
         self._limits = limits
-        self._openings = Openings(database, self._network, self._opening_limits, bus, limits)
+        self._openings = Openings(database, self.network, self._opening_limits, bus, limits)
         self._acceptor = Acceptor(database, self._rules, bus)
         self._answers = Answers(database, on_payment)
         self._waits = ChannelWaits(bus)
@@ -126,10 +127,13 @@ class Receiver:
 
     async def pay(self, package: JsonValue, message: JsonValue = None, origin: str | None = None) -> Paid | Refusal:
         """Take a payment and ask the application for its answer. Raises as `receive` does."""
-        payment, outcome = await self._receive(package, message, origin=origin)
-        if isinstance(outcome, Refusal):
-            return outcome
-        return Paid(outcome, await self._answers.answer(outcome, payment.payer_address))
+        payment = verify_payment_package(package, self.network)
+        return await self._answered(payment, await self._receive(payment, message, origin=origin))
+
+    async def pay_plain(self, plain: PlainPayment, origin: str | None = None) -> Paid | Refusal:
+        """Take what `read_plain_payment` has read, as `pay` would."""
+        payment = prove(plain.terms, plain.pubkey, plain.signature, self.network)
+        return await self._answered(payment, await self._receive(payment, plain.message, origin=origin))
 
     async def receive(
         self,
@@ -145,8 +149,8 @@ class Receiver:
         `price`, one that pays less or in another asset is refused (`payment_too_small`, `wrong_asset`) before anything
         is credited. Raises PackageRefused, ChannelRefused, NotInitializedError, LimitedError or UnavailableError.
         """
-        _, outcome = await self._receive(package, message, price, origin=origin)
-        return outcome
+        payment = verify_payment_package(package, self.network)
+        return await self._receive(payment, message, price, origin=origin)
 
     async def terms(self) -> ReceiverTerms:
         """Return on which terms peers may open channels. Raises NotInitializedError or UnavailableError."""
@@ -157,7 +161,7 @@ class Receiver:
         published = () if here is None else here.agent_versions
         limits = self._opening_limits
         return ReceiverTerms(
-            network=self._network.name,
+            network=self.network.name,
             receiver=own_address,
             url=self._public_url,
             agent_versions=tuple(version for version in limits.agent_versions if version in published),
@@ -166,16 +170,20 @@ class Receiver:
         )
 
     async def _receive(
-        self, package: JsonValue, message: JsonValue, price: Price | None = None, *, origin: str | None = None
-    ) -> tuple[SignedPayment, Receipt | Refusal]:
-        payment = verify_payment_package(package, self._network)
+        self, payment: SignedPayment, message: JsonValue, price: Price | None = None, *, origin: str | None
+    ) -> Receipt | Refusal:
         text = _message_text(message)
         if self._limits is not None:
             self._limits.admit(payment)
         outcome = await self._judged(payment, text, price, origin)
         if self._limits is not None and isinstance(outcome, Refusal):
             self._limits.refused(payment, outcome)
-        return payment, outcome
+        return outcome
+
+    async def _answered(self, payment: SignedPayment, outcome: Receipt | Refusal) -> Paid | Refusal:
+        if isinstance(outcome, Refusal):
+            return outcome
+        return Paid(outcome, await self._answers.answer(outcome, payment.payer_address))
 
     async def _judged(
         self, payment: SignedPayment, text: str | None, price: Price | None, origin: str | None

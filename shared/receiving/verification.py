@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from shared.channels.model import PackageTerms, is_amount
-from shared.obyte.addresses import PUBKEY_CHARACTERS, definition_address
-from shared.obyte.chash import is_valid_address, is_valid_base64
+from shared.obyte.addresses import PUBKEY_CHARACTERS, sig_address
+from shared.obyte.chash import is_valid_address
 from shared.obyte.hashing import digest_of, sha256
-from shared.obyte.signatures import SIGNATURE_CHARACTERS, is_valid_pubkey, verify
+from shared.obyte.signatures import decode_signature, is_valid_pubkey, verify_decoded
 from shared.receiving.channel_parameters import ChannelParameters, read_parameters
 from shared.receiving.errors import ChannelRefused, PackageRefused
 
@@ -68,15 +68,36 @@ def verify_payment_package(package: object, network: Network) -> SignedPayment:
     if not isinstance(authors, list) or len(authors) != 1:
         raise PackageRefused("not_one_author", "authors should be an array of one author")
     author = _members(authors[0], "author", _AUTHOR, _NOTHING)
-    terms = _terms(message, author["address"])
+    said = {name: message[name] for name in _MESSAGE}
+    terms = read_terms(**said, signer=author["address"])
     parameters = _parameters(message, terms.signer)
     pubkey, signature = _key_and_signature(author)
-    if definition_address(author["definition"]) != terms.signer:
-        raise PackageRefused("wrong_definition", "definition is not the one of the author's address")
+    if parameters is None:
+        return prove(terms, pubkey, signature, network)
+    decoded = _decoded(signature)
+    _check_definition(terms, pubkey)
     unsigned = {**members, "authors": [{"address": terms.signer, "definition": author["definition"]}]}
-    if not verify(_digest(unsigned, parameters), signature, pubkey):
-        raise PackageRefused("bad_signature", "bad signature at path r")
+    _check_signature(_digest(unsigned, parameters), decoded, pubkey)
     return SignedPayment(terms, parameters, _SORTED.encode(members))
+
+
+def prove(terms: PackageTerms, pubkey: str, signature: object, network: Network) -> SignedPayment:
+    """Check that the terms' signer has signed them, in a package without parameters. Raises PackageRefused.
+
+    Nothing in such a package needs to be escaped, so both of its texts with sorted keys, the one that was signed and
+    the one that is kept, are written at once.
+    """
+    _check_pubkey(pubkey)
+    decoded = _decoded(signature)
+    _check_definition(terms, pubkey)
+    head = f'{{"authors":[{{"address":"{terms.signer}",'
+    tail = (
+        f'"definition":["sig",{{"pubkey":"{pubkey}"}}]}}],'
+        f'"signed_message":{{"aa_address":"{terms.aa_address}","amount_spent":{terms.amount_spent},'
+        f'"payment_amount":{terms.payment_amount},"period":{terms.period}}},"version":"{network.version}"}}'
+    )
+    _check_signature(sha256(f"{head}{tail}".encode()), decoded, pubkey)
+    return SignedPayment(terms, None, f'{head}"authentifiers":{{"r":"{signature}"}},{tail}')
 
 
 def _members(value: object, where: str, required: frozenset[str], optional: frozenset[str]) -> dict[str, Any]:
@@ -93,24 +114,21 @@ def _members(value: object, where: str, required: frozenset[str], optional: froz
     return value
 
 
-def _terms(message: dict[str, Any], signer: object) -> PackageTerms:
-    for name in ("payment_amount", "amount_spent"):
-        if not is_amount(message[name]):
-            raise PackageRefused("invalid_amount", f"{name} should be a positive integer")
-    period = message["period"]
+def read_terms(
+    *, aa_address: object, period: object, payment_amount: object, amount_spent: object, signer: object
+) -> PackageTerms:
+    """Check what a package says, each member by itself. Raises PackageRefused."""
+    if not is_amount(payment_amount):
+        raise PackageRefused("invalid_amount", "payment_amount should be a positive integer")
+    if not is_amount(amount_spent):
+        raise PackageRefused("invalid_amount", "amount_spent should be a positive integer")
     if not is_amount(period):
         raise PackageRefused("invalid_period", "period should be a positive integer")
-    if not is_valid_address(message["aa_address"]):
+    if not is_valid_address(aa_address):
         raise PackageRefused("invalid_aa_address", "Invalid aa address")
-    if not isinstance(signer, str) or not is_valid_address(signer):
+    if not is_valid_address(signer):
         raise PackageRefused("invalid_address", "author's address is not a valid address")
-    return PackageTerms(
-        aa_address=message["aa_address"],
-        period=period,
-        payment_amount=message["payment_amount"],
-        amount_spent=message["amount_spent"],
-        signer=signer,
-    )
+    return PackageTerms(aa_address, period, payment_amount, amount_spent, signer)
 
 
 def _parameters(message: dict[str, Any], signer: str) -> ChannelParameters | None:
@@ -127,24 +145,40 @@ def _parameters(message: dict[str, Any], signer: str) -> ChannelParameters | Non
     return parameters
 
 
-def _key_and_signature(author: dict[str, Any]) -> tuple[str, str]:
+def _key_and_signature(author: dict[str, Any]) -> tuple[str, object]:
     """Return what the one key and its one signature are; several keys, or none, cannot be a payer's."""
     match author["definition"]:
         case ["sig", {"pubkey": str(pubkey), **more}] if not more:
-            pass
+            _check_pubkey(pubkey)
         case _:
             raise PackageRefused("unsupported_definition", 'definition should be ["sig", {"pubkey": …}] and no more')
-    if len(pubkey) != PUBKEY_CHARACTERS or not is_valid_pubkey(pubkey):
-        raise PackageRefused("invalid_pubkey", "pubkey should be a compressed key, 33 bytes in canonical base64")
     match author["authentifiers"]:
         case {"r": signature, **more} if not more:
-            pass
+            return pubkey, signature
         case _:
             raise PackageRefused("invalid_authentifiers", "authentifiers should have the one signature r")
-    # Two bytes more would be as many characters: the padding tells.
-    if not is_valid_base64(signature, SIGNATURE_CHARACTERS) or not signature.endswith("=="):
+
+
+def _check_pubkey(pubkey: str) -> None:
+    if len(pubkey) != PUBKEY_CHARACTERS or not is_valid_pubkey(pubkey):
+        raise PackageRefused("invalid_pubkey", "pubkey should be a compressed key, 33 bytes in canonical base64")
+
+
+def _decoded(signature: object) -> bytes:
+    decoded = decode_signature(signature)
+    if decoded is None:
         raise PackageRefused("invalid_signature", "signature r should be 64 bytes in canonical base64")
-    return pubkey, signature
+    return decoded
+
+
+def _check_definition(terms: PackageTerms, pubkey: str) -> None:
+    if sig_address(pubkey) != terms.signer:
+        raise PackageRefused("wrong_definition", "definition is not the one of the author's address")
+
+
+def _check_signature(digest: bytes, signature: bytes, pubkey: str) -> None:
+    if not verify_decoded(digest, signature, pubkey):
+        raise PackageRefused("bad_signature", "bad signature at path r")
 
 
 def _digest(unsigned: dict[str, Any], parameters: ChannelParameters | None) -> bytes:

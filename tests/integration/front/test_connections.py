@@ -12,8 +12,8 @@ import uvicorn
 
 from front import connections, server
 from front.app import create_app
-from front.connections import BoundedHttp
 from front.draining import Phase
+from front.hot_posts import HotHttp
 from front.server import DrainingServer
 from shared.settings import Settings
 
@@ -31,7 +31,16 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 3)
     monkeypatch.setattr(server, "REQUEST_S", 0.3)
     app = create_app(Settings(database_url=NOWHERE))
-    config = uvicorn.Config(app, port=0, log_config=None, lifespan="on", http=BoundedHttp, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        port=0,
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        lifespan="on",
+        http=HotHttp,
+        timeout_graceful_shutdown=1,
+    )
     serving = DrainingServer(config, app, Phase(), wait_s=0)
     task = asyncio.create_task(serving.serve())
     async with asyncio.timeout(BOUND_S):
