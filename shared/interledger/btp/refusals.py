@@ -72,7 +72,7 @@ def message_in(error: Error) -> str:
     """Return what the peer had to say: `message` of the JSON in `data`, or `data` as it is (both are in use)."""
     try:
         data = decode(error.data.encode(errors="replace"))
-    except (StrictJsonError, RecursionError):
+    except StrictJsonError:
         return error.data
     message = data.get("message") if isinstance(data, dict) else None
     return message if isinstance(message, str) else error.data

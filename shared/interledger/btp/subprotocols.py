@@ -51,7 +51,7 @@ def value_of(entry: Entry) -> Value:
     if entry.content_type == ContentType.JSON:
         try:
             return decode(entry.data)
-        except (StrictJsonError, RecursionError):
+        except StrictJsonError:
             raise DecodingError("bad_json", entry.name, "should be JSON that has one meaning") from None
     return entry.data
 
