@@ -6,6 +6,8 @@ deposit are limited, per peer and in total.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -14,17 +16,22 @@ from shared.obyte.agents import AGENT_VERSIONS
 from shared.obyte.errors import NetworkError
 from shared.obyte.networks import network_named
 from shared.receiving.channel_parameters import ChannelParameters, address_of
-from shared.receiving.errors import ChannelRefused, NotInitializedError, database_errors
+from shared.receiving.errors import ChannelRefused, NotInitializedError, UnavailableError, database_errors
 from shared.store import channels, instance
 from shared.store.channel_rows import NewChannel
 from shared.store.channels import Insertion
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from shared.bus import Bus
     from shared.obyte.networks import Network
     from shared.receiving.limits import PaymentLimits
     from shared.settings import Settings
     from shared.store.database import Database
+
+TURN_S = 5.0
+"""How long an opening waits for those before it in this process; a peer hangs up after ten seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,7 @@ class Openings:
         self._bus = bus
         self._origins = origins
         self._own_address: str | None = None
+        self._turn = asyncio.Lock()
 
     async def own_address(self) -> str:
         """Return the address we receive at; it never changes. Raises NotInitializedError, UnavailableError."""
@@ -115,7 +123,7 @@ class Openings:
             peer_url=peer_url,
         )
         with database_errors():
-            async with self._database.transaction() as conn:
+            async with self._one_at_a_time(), self._database.transaction() as conn:
                 if origin is not None and self._origins is not None and not self._origins.may_open(origin):
                     found = (await channels.find(conn, [new.aa_address])).get(new.aa_address)
                     if found is None or found.expired_at is not None:
@@ -148,12 +156,28 @@ class Openings:
         if self._origins is not None and not self._origins.may_open(origin):
             return
         with database_errors():
-            async with self._database.transaction() as conn:
+            async with self._one_at_a_time(), self._database.transaction() as conn:
                 revived = await channels.revive(conn, [aa_address], max_unopened=self._limits.max_unfunded)
         for address in revived:
             if self._origins is not None:
                 self._origins.opened(origin)
             self._bus.publish(CHANNEL_CHANGED, {"aa_address": address})
+
+    @asynccontextmanager
+    async def _one_at_a_time(self) -> AsyncIterator[None]:
+        """Let one opening of this process wait in the database, where they follow each other anyway.
+
+        Many at once would take all connections, and payments would wait for channels. Raises UnavailableError.
+        """
+        try:
+            async with asyncio.timeout(TURN_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise UnavailableError("overloaded", "too many channels are being opened") from None
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     async def _check_version(self, parameters: ChannelParameters, own_address: str) -> None:
         """Check that a new channel may have this version of the agent; channels that exist go on. Raises as `open`."""

@@ -136,8 +136,10 @@ _COUNT_UNFUNDED = """
 
 _HAS_ROBBED = "SELECT EXISTS (SELECT FROM channels WHERE peer_address = $1 AND peer_has_robbed)"
 
-_LOCK_OPENINGS = "SELECT pg_advisory_xact_lock($1)"
-_LOCK_OPENINGS_SHARED = "SELECT pg_advisory_xact_lock_shared($1)"
+# Those who open wait for each other's commits, one after the other: longer than for the lock of a row.
+_PATIENT = "SELECT set_config('lock_timeout', '3s', true)"
+_LOCK_OPENINGS = f"{_PATIENT}, pg_advisory_xact_lock($1)"
+_LOCK_OPENINGS_SHARED = f"{_PATIENT}, pg_advisory_xact_lock_shared($1)"
 
 OPENINGS_LOCK = 0x51_0C_E0_9E
 """Held while a channel is inserted that depends on what other channels there are; released with the transaction."""

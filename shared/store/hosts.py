@@ -2,7 +2,8 @@
 
 The driver asks one server after the other and waits for each as long as the system does. A machine that has lost its
 power refuses nothing, it only says nothing: all the time there is would be spent on it. Here the next server is asked
-soon, whatever the last one is doing, and the first that takes writes is taken.
+soon, whatever the last one is doing, and the first that takes writes is taken. None is given up before the caller's
+patience ends, and one server alone has all of it: whoever has much to do answers late.
 """
 
 from __future__ import annotations

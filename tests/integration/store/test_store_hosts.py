@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,10 @@ from shared.store.errors import DatabaseBusyError, DatabaseUnavailableError
 from shared.store.hosts import Servers, servers_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
+
+NEXT_AFTER_S = 0.05
+SLOW_S = 8 * NEXT_AFTER_S
 
 
 @pytest.mark.parametrize(
@@ -49,6 +53,70 @@ async def silent_server() -> AsyncIterator[tuple[int, list[float]]]:
         yield server.sockets[0].getsockname()[1], asked
     finally:
         server.close()
+
+
+@contextlib.asynccontextmanager
+async def slow_server(database_url: str, after_s: float = SLOW_S) -> AsyncIterator[int]:
+    """The database, on a machine that has so much to do that it answers late; its port."""
+    there = f"{database_url.partition('?host=')[2]}/.s.PGSQL.5432"
+    pumps: set[asyncio.Task[None]] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while piece := await reader.read(65_536):
+                writer.write(piece)
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(after_s)
+        inner, outer = await asyncio.open_unix_connection(there)
+        pumps.update({asyncio.create_task(pump(reader, outer)), asyncio.create_task(pump(inner, writer))})
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.gather(*pumps)
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[int]:
+    """A machine that does not even say that there is none: whoever asks gets no answer to his first packet."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):  # its queue is full
+            waits = stack.enter_context(socket.socket())
+            waits.setblocking(False)
+            waits.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("order", [["slow"], ["hole", "slow"], ["slow", "hole"], ["hole", "refused", "slow"]])
+async def test_one_that_answers_late_is_waited_for_whatever_the_others_do(
+    database_url: str, order: list[str], free_port: int
+) -> None:
+    """How soon the next one is asked is no limit for anybody: each has all the time there is."""
+    async with slow_server(database_url) as slow:
+        with black_hole() as hole:
+            ports = {"slow": slow, "hole": hole, "refused": free_port}
+            hosts = ",".join(f"127.0.0.1:{ports[kind]}" for kind in order)
+            name = database_url.partition("?")[0].rpartition("/")[2]
+            dsn = f"postgresql://postgres@{hosts}/{name}?sslmode=disable"
+            servers = Servers(dsn, next_after_s=NEXT_AFTER_S)
+            began_s = time.monotonic()
+            conn = await servers.connect(timeout=10)
+            assert time.monotonic() - began_s > SLOW_S
+            await conn.close()
+
+
+async def test_a_black_hole_alone_is_waited_for_as_long_as_there_is_patience() -> None:
+    with black_hole() as port:
+        for hosts in (f"127.0.0.1:{port}", f"127.0.0.1:{port},127.0.0.1:{port}"):
+            began_s = time.monotonic()
+            with pytest.raises(TimeoutError):
+                await Servers(f"postgresql://u@{hosts}/d", next_after_s=0.01).connect(timeout=0.3)
+            assert time.monotonic() - began_s < 5
 
 
 def both(silent_port: int, database_url: str) -> str:
