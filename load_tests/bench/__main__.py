@@ -9,10 +9,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from load_tests.bench.fairness import measure_fairness
+from load_tests.bench.growth import ROWS, measure_growth
 from load_tests.bench.plot import draw
-from load_tests.bench.report import LATEST, Report
+from load_tests.bench.report import LATEST, RESULTS, Report
 from load_tests.bench.running import measure
 from load_tests.bench.sizes import FULL, QUICK
+from load_tests.bench.tables import SideReport
+
+GROWTH = RESULTS / "growth.json"
+FAIRNESS = RESULTS / "fairness.json"
+KINDS: tuple[tuple[type[Report | SideReport], Path], ...] = (
+    (Report, LATEST), (SideReport, GROWTH), (SideReport, FAIRNESS)
+)  # fmt: skip
 
 app = typer.Typer(no_args_is_help=True, help="Measure Sluice on this machine; docs/performance.md says how to read it.")
 
@@ -36,19 +45,62 @@ def run(
         report.write(file)
     draw(report, LATEST.with_suffix(".svg"))
     for table in report.tables():
-        console.print(table)
+        console.print(table.rich())
     console.print(f"[dim]written to {LATEST}, drawn in {LATEST.with_suffix('.svg').name}[/]")
 
 
-@app.command("report")
-def show(
-    file: Annotated[Path, typer.Argument(help="What a run has written.")] = LATEST,
+@app.command()
+def growth(
+    *,
+    rows: Annotated[list[int] | None, typer.Option("--rows", min=0, max=50_000_000, help="Payments on record.")] = None,
+    payments: Annotated[
+        int, typer.Option("--payments", min=0, max=10_000_000, help="How many one front takes while it is weighed.")
+    ] = 1_000_000,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=50, help="Rounds of each kind.")] = 3,
 ) -> None:
-    """Print the tables of a run as Markdown.
+    """Measure what a payment costs with millions on record, and the memory of a front over a million payments.
 
-    Example: python -m load_tests.bench report > table.md
+    Takes about 20 minutes. Example: python -m load_tests.bench growth --rows 0 --rows 500000 --payments 100000
     """
-    typer.echo(Report.read(file).markdown())
+    console = Console()
+    report = measure_growth(rows or list(ROWS), payments, rounds, console)
+    report.write(GROWTH)
+    report.show(console)
+    console.print(f"[dim]written to {GROWTH}[/]")
+
+
+@app.command()
+def fairness(
+    *,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, max=60, help="How long each round floods.")] = 8.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=50, help="Rounds of each kind.")] = 3,
+) -> None:
+    """Measure what other channels feel while one floods, and that a front with too much to do says so early.
+
+    Takes about three minutes. Example: python -m load_tests.bench fairness --seconds 4 --rounds 2
+    """
+    console = Console()
+    report = measure_fairness(seconds, rounds, console)
+    report.write(FAIRNESS)
+    report.show(console)
+    console.print(f"[dim]written to {FAIRNESS}[/]")
+
+
+@app.command("report")
+def show() -> None:
+    """Print the tables of the last runs of `run`, `growth` and `fairness` as Markdown.
+
+    Example: python -m load_tests.bench report > tables.md
+    """
+    found = [kind.read(file) for kind, file in KINDS if file.exists()]
+    if not found:
+        typer.echo("nothing was measured yet: make bench", err=True)
+        raise typer.Exit(1)
+    for report in found:
+        typer.echo(f"Measured on: {', '.join(f'{name} {value}' for name, value in report.machine.items())}.")
+        for table in report.tables():
+            typer.echo(table.markdown())
+        typer.echo("")
 
 
 if __name__ == "__main__":

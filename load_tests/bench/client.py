@@ -6,10 +6,12 @@ but for the status and the length of an answer. `Answers.cpu_s` says what it cos
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import heapq
 import itertools
 import multiprocessing
+import os
 import select
 import socket
 import time
@@ -74,13 +76,13 @@ def request(body: bytes, *, path: str = "/post", origin: str | None = None) -> b
 
 
 class Client:
-    """The client's process, while its context is entered."""
+    """The client's process, while its context is entered. `nice`: how far it steps back for all others."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, nice: int = 0) -> None:
         # A fresh interpreter: a fork would carry what the parent has, and its garbage collector, along.
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, nice), daemon=True)
 
     def __enter__(self) -> Self:
         self._process.start()
@@ -92,13 +94,13 @@ class Client:
         self._ours.close()
 
     def start(self, job: Job) -> None:
-        """Begin; `finish` has to be called before the next one."""
+        """Connect. `go` sends, and `finish` has to be called before the next one."""
         self._ours.send(job)
-        if self._ours.recv() != "ready":
-            raise ClientError("the client has failed")
+        if (state := self._ours.recv()) != "ready":
+            raise ClientError(str(state))
 
     def go(self) -> None:
-        """Send what was given to `start`."""
+        """Begin to send; returns at once."""
         self._ours.send("go")
 
     def finish(self) -> Answers:
@@ -111,14 +113,16 @@ class Client:
         return answers
 
 
-def _serve(pipe: Connection) -> None:
+def _serve(pipe: Connection, nice: int) -> None:
+    os.nice(nice)
     gc.disable()  # nothing here makes cycles, and a collection in mid-round would be a latency
     while True:
         try:
-            job = pipe.recv()
-            pipe.send("ready")  # what was sent is unpacked now: that is no cost of the round
+            sending = _Sending(pipe.recv())
+            pipe.send("ready")  # unpacked and connected: neither is a cost of the round
             pipe.recv()
-            pipe.send(run(job))
+            pipe.send(sending.run())
+            sending.close()
         except EOFError:
             return
         except OSError as error:
@@ -136,12 +140,7 @@ class _Line:
     received: bytes = b""
 
 
-def run(job: Job) -> Answers:
-    """Do a job in this process."""
-    return _Round(job).run()
-
-
-class _Round:
+class _Sending:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._waiting: Iterator[bytes] = itertools.cycle(job.requests) if job.repeat else iter(job.requests)
@@ -151,10 +150,15 @@ class _Round:
         self._answers = Answers()
         self._ends_at_s = 0.0
         self._under_way = 0
+        for number in range(job.connections):
+            self._connect(job.ports[number % len(job.ports)])
+
+    def close(self) -> None:
+        for line in self._lines.values():
+            line.socket.close()
+        self._epoll.close()
 
     def run(self) -> Answers:
-        for number in range(self._job.connections):
-            self._connect(self._job.ports[number % len(self._job.ports)])
         cpu_s, began_s = time.process_time(), time.perf_counter()
         self._ends_at_s = began_s + self._job.stop_after_s
         spread_s = self._job.pace_s / max(1, len(self._lines))
@@ -168,9 +172,6 @@ class _Round:
                 raise TimeoutError("answers are missing")
         self._answers.seconds = time.perf_counter() - began_s
         self._answers.cpu_s = time.process_time() - cpu_s
-        for line in self._lines.values():
-            line.socket.close()
-        self._epoll.close()
         return self._answers
 
     def _connect(self, port: int) -> int:
@@ -198,11 +199,15 @@ class _Round:
             return
         line.began_s = began_s
         line.is_waiting = True
-        line.socket.sendall(made)
         self._under_way += 1
+        with contextlib.suppress(OSError):  # then the answer is missing, too
+            line.socket.sendall(made)
 
     def _read(self, line: _Line) -> None:
-        data = line.socket.recv(65_536)
+        try:
+            data = line.socket.recv(65_536)
+        except OSError:
+            data = b""
         if not data:
             self._lost(line)
             return

@@ -22,7 +22,7 @@ from sluice.machine.embedded import Postgres
 from sluice.machine.processes import Child, start_part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 _READY_S = 60
@@ -34,10 +34,11 @@ _MIGRATED = "migrated"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that answers on a port, and its CPU."""
+    """A process that answers on a port, and its CPU. `last_words`: what its log ends with."""
 
     port: int
     cpu: CpuMeter
+    last_words: Callable[[], str] = str
 
 
 class Machine:
@@ -104,7 +105,7 @@ class Machine:
         self._children.append(child)
         self._undo.callback(child.stop, within_s=_STOP_S)
         self._starting.append((port, path, child))
-        return Server(port, CpuMeter(child.pid))
+        return Server(port, CpuMeter(child.pid), child.last_words)
 
     def _database(self, name: str, template: str | None = None) -> str:
         source = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")

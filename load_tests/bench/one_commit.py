@@ -18,7 +18,7 @@ from shared.obyte.networks import network_named
 from shared.receiving.verification import verify_payment_package
 from shared.settings import load_settings
 from shared.store import channels, payments
-from shared.store.database import Database, Role
+from shared.store.database import Database, Limits, Role
 from shared.store.payments import NewPayment
 from shared.strict_json import decode
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 16
 _NO_ALLOWANCE = Allowance()
+_PATIENCE = Limits(acquire_s=60.0, statement_s=60.0, lock_s=60.0)
+"""Connections are waited for as long as it takes: with hundreds of requests for 16 of them that is their queue."""
 
 
 @asynccontextmanager
@@ -34,7 +36,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = load_settings()
     app.state.network = network_named(settings.network)
     app.state.database = await Database.connect(
-        settings.database_dsn, role=Role.FRONT, application_name="sluice-bench", max_connections=CONNECTIONS
+        settings.database_dsn,
+        role=Role.FRONT,
+        application_name="sluice-bench",
+        max_connections=CONNECTIONS,
+        limits=_PATIENCE,
     )
     yield
     await app.state.database.close()

@@ -28,9 +28,9 @@ _SIGNATURE = b'"r":"'
 
 
 class BenchPayer:
-    """One payer with one open channel of his own."""
+    """One payer with one open channel of his own, in a period of it."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, *, period: int = 1) -> None:
         self.key = KeyPair(hashlib.sha256(b"bench payer %d" % number).digest())
         self.salt = f"bench{number}"
         self.aa_address = channel_address(RECEIVER.address, self.key.address, "base", TIMEOUT_S, self.salt)
@@ -41,7 +41,7 @@ class BenchPayer:
             asset="base",
             timeout_s=TIMEOUT_S,
             status=Status.OPEN,
-            period=1,
+            period=period,
             deposited_by_me=DEPOSIT,
         )
         self._signer = PaymentSigner(self.key, DEVNET)

@@ -35,8 +35,6 @@ Kind = Literal["one", "plain", "batch"]
 CHANNELS = 10_000
 CLIENTS = 32
 BATCH = 50
-_BEGINS_S = 1.0
-"""Until then connections are made and statements are planned."""
 _STRIDE = 199
 """No divisor of CHANNELS: 50 steps of it meet 50 channels, which lie apart."""
 
@@ -98,17 +96,17 @@ class PgBench:
             self._scripts[kind].write_text(script.replace("{claim}", claim))
         asyncio.run(_fill(self._dsn))
 
-    def run(self, kind: Kind, seconds: float) -> Writes:
-        """Write for so long and read the meters."""
+    def run(self, kind: Kind, seconds: float, *, begins_s: float = 1.0) -> Writes:
+        """Write for so long and read the meters. `begins_s`: before that, to connect and to plan."""
         clients = 1 if kind == "batch" else CLIENTS
         command = [
             *(str(postgres_programs() / "pgbench"), "--no-vacuum", "--protocol=prepared", f"--client={clients}"),
-            *("--jobs=1", f"--time={int(seconds + _BEGINS_S) + 3}", f"--file={self._scripts[kind]}", self._dsn),
+            *("--jobs=1", f"--time={int(seconds + begins_s) + 3}", f"--file={self._scripts[kind]}", self._dsn),
         ]
         with psycopg.connect(self._dsn, autocommit=True) as conn:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             try:
-                time.sleep(_BEGINS_S)
+                time.sleep(begins_s)
                 began_s, first = time.perf_counter(), _written(conn)
                 cpu_s = self._cpu.seconds()
                 time.sleep(seconds)

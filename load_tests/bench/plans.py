@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from load_tests.bench.payers import badly_signed, random_bodies
+from load_tests.bench.sizes import table_name
 
 if TYPE_CHECKING:
     import random
@@ -28,11 +29,8 @@ ONE_COMMIT = "one commit each"
 BATCHES_OF_ONE = "front, batches of one"
 ASGI = "bare ASGI"
 FASTAPI = "bare FastAPI"
-
-
-def table_name(channels: int) -> str:
-    """Return how the rows over a table of so many channels are called."""
-    return f"{channels:,} channel{'s' if channels > 1 else ''}"
+FLOORS = (ASGI, FASTAPI)
+"""Nothing is paid: what a server costs that does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,40 +44,39 @@ class Plan:
     make: Callable[[int], Iterator[bytes]]
     expect: bytes = PAID
 
-    @property
-    def is_floor(self) -> bool:
-        """Whether nothing is paid: what a server costs that does nothing."""
-        return self.what in (ASGI, FASTAPI)
-
 
 def plans(worlds: Worlds, size: Size, chance: random.Random) -> list[Plan]:
-    """Return everything that is measured through a socket."""
+    """Return everything that is measured through a socket, and have the servers begin that it needs."""
     main = worlds.main
     found: list[Plan] = []
 
     def add(
         what: str,
         connections: Sequence[int],
-        servers: Sequence[Server],
+        servers: Callable[[], Sequence[Server]],
         make: Callable[[int], Iterator[bytes]],
         expect: bytes = PAID,
     ) -> None:
-        found.extend(Plan(what, n, size.payments[n], servers, make, expect) for n in connections)
+        if size.wants(what) or what in FLOORS:
+            found.extend(Plan(what, n, size.payments[n], servers(), make, expect) for n in connections)
 
+    def front() -> Sequence[Server]:
+        return [main.front]
+
+    payments = _payments(main.payers, chance)
     for channels, world in worlds.tables.items():
         connections = size.connections if channels == size.main else size.side
-        add(table_name(channels), connections, [world.front], _payments(world.payers, chance))
-    add(HOT, size.side, [main.front], _payments(main.payers[:1], chance))
-    add(THREE_FRONTS, [n for n in size.side if n > 1], worlds.three, _payments(main.payers, chance))
-    add(ONE_COMMIT, size.side, [worlds.one_commit], _payments(main.payers, chance))
-    add(BATCHES_OF_ONE, size.few, [worlds.batches_of_one], _payments(main.payers, chance))
-    add(DUPLICATES, size.few, [main.front], lambda count: iter(chance.choices(main.paid, k=count)))
-    forged = [badly_signed(body) for body in main.paid]
-    add(BAD_SIGNATURES, size.few, [main.front], lambda count: iter(chance.choices(forged, k=count)), REFUSED)
-    add(OVER_CREDIT, size.few, [main.front], lambda count: _overdrawn(main.payers, count, chance), REFUSED)
-    for what, server in ((ASGI, worlds.asgi), (FASTAPI, worlds.fastapi)):
-        add(what, size.connections, [server], lambda count: iter(chance.choices(main.paid, k=count)))
-    return [plan for plan in found if plan.is_floor or size.wants(plan.what)]
+        add(table_name(channels), connections, lambda world=world: [world.front], _payments(world.payers, chance))  # type: ignore[misc]
+    add(HOT, size.side, front, _payments(main.payers[:1], chance))
+    add(THREE_FRONTS, [n for n in size.side if n > 1], lambda: worlds.three, payments)
+    add(ONE_COMMIT, size.side, lambda: [worlds.one_commit], payments)
+    add(BATCHES_OF_ONE, size.few, lambda: [worlds.batches_of_one], payments)
+    add(DUPLICATES, size.few, front, lambda count: iter(chance.choices(main.paid, k=count)))
+    add(BAD_SIGNATURES, size.few, front, lambda count: map(badly_signed, chance.choices(main.paid, k=count)), REFUSED)
+    add(OVER_CREDIT, size.few, front, lambda count: _overdrawn(main.payers, count, chance), REFUSED)
+    add(ASGI, size.connections, lambda: [worlds.asgi], lambda count: iter(chance.choices(main.paid, k=count)))
+    add(FASTAPI, size.connections, lambda: [worlds.fastapi], lambda count: iter(chance.choices(main.paid, k=count)))
+    return found
 
 
 def _payments(payers: Sequence[BenchPayer], chance: random.Random) -> Callable[[int], Iterator[bytes]]:

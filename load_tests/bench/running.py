@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from load_tests.bench.client import Client
@@ -15,7 +16,7 @@ from load_tests.bench.machine import Machine
 from load_tests.bench.pgbench import PgBench
 from load_tests.bench.report import Report
 from load_tests.bench.rounds import Bench
-from load_tests.bench.worlds import build
+from load_tests.bench.worlds import Worlds
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,11 +35,11 @@ def measure(size: Size, console: Console) -> Report:
         Client() as client,
         Bar(console) as bar,
     ):
-        bar.begin("channels", sum(size.tables))
-        worlds = build(machine, size, chance, bar.advance)
+        bar.begin("channels", sum(size.wanted_tables))
+        worlds = Worlds(machine, size, chance, bar.advance)
         floors, pgbench = Floors(), PgBench(machine)
-        bench = Bench(machine, worlds, client, size, chance)
-        bar.begin("first payments", len(size.tables))
+        bench = Bench(machine, worlds, client, size, chance, complain=bar.complain)
+        bar.begin("first payments", len(worlds.tables))
         bench.warm(bar.tell)
         bar.begin("rounds", bench.steps())
         measured = bench.run(floors, pgbench, bar.tell)
@@ -59,6 +60,10 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def complain(self, what: str) -> None:
+        """Say what went wrong, above the bar."""
+        self._progress.console.print(f"[yellow]{escape(what)}[/]")
 
     def begin(self, what: str, steps: int) -> None:
         """Begin something of so many steps."""

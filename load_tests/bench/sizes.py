@@ -9,6 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+def table_name(channels: int) -> str:
+    """Return how the rows over a table of so many channels are called."""
+    return f"{channels:,} channel{'s' if channels > 1 else ''}"
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """`payments`: of a round, by connections. `tables`: how many channels each has; `main`: the one of all else."""
@@ -24,8 +29,15 @@ class Size:
     """Connections at which refusals are."""
     floor_calls: int
     pgbench_s: float
+    pgbench_begins_s: float = 1.0
+    """Until then pgbench makes its connections and plans its statements."""
     only: Sequence[str] = ()
     """Parts of the names of what is measured; everything without any. Floors are always."""
+
+    @property
+    def wanted_tables(self) -> Sequence[int]:
+        """The tables that have to be there."""
+        return tuple(count for count in self.tables if count == self.main or self.wants(table_name(count)))
 
     def wants(self, what: str) -> bool:
         """Whether it is to be measured."""
@@ -63,13 +75,15 @@ QUICK = Size(
 
 SMOKE = Size(
     rounds=1,
-    tables=(2, 20),
+    tables=(20,),
     main=20,
     most_payers=10,
-    payments={2: 20, 4: 20},
-    side=(4,),
-    few=(4,),
+    payments={2: 20, 32: 64},
+    side=(32,),
+    few=(32,),
     floor_calls=5,
     pgbench_s=0.1,
+    pgbench_begins_s=0.2,
+    only=("20 channels", "one hot channel", "duplicates", "bad signatures", "over credit"),
 )
-"""Shows that it works, and nothing else."""
+"""Shows that it works, and nothing else: without what needs servers of its own."""

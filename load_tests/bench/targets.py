@@ -11,8 +11,8 @@ from load_tests.bench.plans import (
     ONE_COMMIT,
     OVER_CREDIT,
     THREE_FRONTS,
-    table_name,
 )
+from load_tests.bench.sizes import table_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -70,28 +70,28 @@ def targets(rows: Sequence[Row], floors: Mapping[str, float], tables: Sequence[i
     best = max((row.per_second for row in of_main), default=0.0)
     best_of_design = max((row.per_second for row in rows if row.what == ONE_COMMIT), default=0.0)
     return [
-        *_at_most(
+        *at_most(
             f"CPU of the front, {BUSY} and more at a time ÷ (verify + hash + bare ASGI)", FRONT_LIMIT,
             (row.front_ratio for row in busy if row.front_ratio is not None),
         ),
-        *_at_most(
+        *at_most(
             f"CPU of Postgres, {BUSY} and more at a time ÷ pgbench, one commit each", POSTGRES_LIMIT,
             (row.postgres_us / floors["pgbench_one_us"] for row in busy if "pgbench_one_us" in floors),
         ),
-        *_at_least(
+        *at_least(
             "payments/s of one front ÷ the one-commit-each design, each at its best", RATE_LIMIT,
             [best / best_of_design] if best_of_design else [],
         ),
-        *_at_most(
+        *at_most(
             f"cost per payment, {table_name(many)} ÷ {table_name(few)}", GROWTH_LIMIT,
-            against(table_name(many), table_name(few), lambda row: row.cpu_us),
+            against(table_name(many), table_name(few), _cost) if many > few else [],
         ),
-        *_at_least(
+        *at_least(
             "payments/s of 3 fronts ÷ 1 front", 1.0, against(THREE_FRONTS, name, lambda row: row.per_second, least=2)
         ),
-        *_at_most("cost of a duplicate ÷ an accepted package", 1.0, against(DUPLICATES, name, _cost, least=2)),
-        *_at_most("cost of a bad signature ÷ an accepted package", 1.0, against(BAD_SIGNATURES, name, _cost, least=2)),
-        *_at_most("cost of a package over credit ÷ an accepted one", 1.0, against(OVER_CREDIT, name, _cost, least=2)),
+        *at_most("cost of a duplicate ÷ an accepted package", 1.0, against(DUPLICATES, name, _cost, least=2)),
+        *at_most("cost of a bad signature ÷ an accepted package", 1.0, against(BAD_SIGNATURES, name, _cost, least=2)),
+        *at_most("cost of a package over credit ÷ an accepted one", 1.0, against(OVER_CREDIT, name, _cost, least=2)),
     ]  # fmt: skip
 
 
@@ -103,11 +103,13 @@ def _over(figure: float, floor: float | None) -> float | None:
     return figure / floor if floor else None
 
 
-def _at_most(name: str, limit: float, values: Iterable[float]) -> list[Target]:
+def at_most(name: str, limit: float, values: Iterable[float]) -> list[Target]:
+    """Return a target that the greatest value has to keep; none without values."""
     worst = max(values, default=None)
     return [] if worst is None else [Target(f"{name}, at most", worst, limit, worst <= limit)]
 
 
-def _at_least(name: str, limit: float, values: Iterable[float]) -> list[Target]:
+def at_least(name: str, limit: float, values: Iterable[float]) -> list[Target]:
+    """Return a target that the least value has to keep; none without values."""
     worst = min(values, default=None)
     return [] if worst is None else [Target(f"{name}, at least", worst, limit, worst >= limit)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ import asyncpg
 from load_tests.bench.channels import open_channels
 from load_tests.bench.cpu import CpuMeter
 from load_tests.bench.payers import BenchPayer
+from load_tests.scaling.filling import MESSAGE, fill_payments, make_months
 from shared.settings import load_settings
 from shared.store import channels, payments
 from shared.store.migrations import migrate
@@ -27,17 +27,6 @@ if TYPE_CHECKING:
 
 PAYERS = 200
 BATCH = 32
-MESSAGE = json.dumps({"order": "2026-000001"})
-_AGES_DAYS = 700
-
-# Past payments of the same channels, of an earlier period. They lie as they came in, over two years.
-_FILL = f"""
-    INSERT INTO {{table}}
-      (id, aa_address, period, amount_spent, payment_amount, asset, message, accepted_at) {{overriding}}
-    SELECT n, ($1::text[])[1 + n % cardinality($1::text[])], 1, n, 1, 'base', $2,
-           '2024-01-01'::timestamptz + n * (interval '{_AGES_DAYS} days' / $5::bigint)
-      FROM generate_series($3::bigint + 1, $4::bigint) AS n
-"""  # noqa: S608 - constants only
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +92,11 @@ class _Writer:
 
     async def fill(self, table: str, already: int, rows: int) -> None:
         """Let there be so many payments of the earlier period."""
-        sql = _FILL.format(table=table, overriding="OVERRIDING SYSTEM VALUE" if table == "payments" else "")
-        async with self._conn.transaction():
-            await self._conn.execute("SET LOCAL session_replication_role = replica")
-            for start in range(already, rows, 250_000):
-                end = min(start + 250_000, rows)
-                await self._conn.execute(sql, self._addresses, MESSAGE, start, end, max(rows, 1))
-            await self._conn.execute(
-                "SELECT setval('payments_id_seq', greatest($1, last_value)) FROM payments_id_seq", rows + 1
-            )
-        await self._conn.execute(f"VACUUM ANALYZE {table}")
-        await self._conn.execute("CHECKPOINT")
+        await fill_payments(self._conn, table, self._addresses, already, rows)
 
     async def archive_instead(self, rows: int) -> None:
         """Have them in the archive, as if the worker had moved them long ago."""
-        await self._conn.execute(
-            "SELECT make_payments_month(('2024-01-01'::date + n * interval '1 month')::date)"
-            "  FROM generate_series(0, 23) AS n"
-        )
+        await make_months(self._conn)
         await self._conn.execute("TRUNCATE payments")
         await self.fill("payments_archive", 0, rows)
 

@@ -1,0 +1,230 @@
+"""Fair under pressure: what others feel while one channel floods, and that a front with too much to do says so early.
+
+The others pay at a steady pace, each from an address of his own, and their latency counts from when they meant to pay.
+The flood comes from one address, as fast as it is answered. Limits are as shipped, for they are a part of the answer.
+The flood's client steps back for everybody (`nice`): from another machine it would take no CPU of this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import tempfile
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from load_tests.bench.channels import fill
+from load_tests.bench.client import Answers, Client, Job, request
+from load_tests.bench.machine import Machine, Server
+from load_tests.bench.payers import BenchPayer, badly_signed, random_bodies
+from load_tests.bench.plans import PAID, REFUSED
+from load_tests.bench.report import machine as this_machine
+from load_tests.bench.rows import percentile_ms
+from load_tests.bench.running import Bar
+from load_tests.bench.tables import SideReport
+from load_tests.bench.targets import Target, at_least, at_most
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+UNFAIR_LIMIT = 2.0
+QUIET = "nobody floods"
+CROWD = "as many others pay, too"
+HOT = "one channel pays"
+FORGED = "bad signatures"
+COPIES = "copies of one package"
+FLOODS = (HOT, FORGED, COPIES)
+
+_CHANNELS = 1_000
+_OTHERS = 16
+_OTHERS_PACE_S = 0.05
+_FLOODING = 64
+_FLOOD_PER_S = 4_000
+"""More than a front of this machine answers: so many payments of the flood are signed ahead."""
+_FLOODER = "198.51.100.7"
+_AHEAD_S = 0.5
+
+_SHORT_QUEUE = 32
+_CROWDED = 512
+_CROWDED_PACE_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Felt:
+    """What the others felt in one round, and what became of the flood."""
+
+    p50_ms: float
+    p99_ms: float
+    flood_per_s: float
+    flood_refused: float
+    """The share of the flood that was turned away: not answered as it would be without a flood."""
+    failed: float
+    """The share of the others' payments that were not credited."""
+
+
+def measure_fairness(seconds: float, rounds: int, console: Console) -> SideReport:
+    """Measure both."""
+    with ExitStack() as stack:
+        home = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-fairness-"))
+        here = stack.enter_context(Machine(Path(home)))
+        others = stack.enter_context(Client())
+        flood = stack.enter_context(Client(nice=19))
+        bar = stack.enter_context(Bar(console))
+        stage = _Stage(here, others, flood, seconds)
+        felt: dict[str, list[Felt]] = defaultdict(list)
+        kinds = (QUIET, CROWD, *FLOODS)
+        bar.begin("fairness", rounds * len(kinds) + 1)
+        for _ in range(rounds):
+            for kind in stage.chance.sample(kinds, len(kinds)):
+                bar.tell(kind)
+                felt[kind].append(stage.round(kind))
+        bar.tell("too many payments")
+        shed = stage.shed()
+    medians = {kind: _median(felt[kind]) for kind in kinds}
+    rows = [_row(kind, one, medians[QUIET].p99_ms) for kind, one in medians.items()]
+    return SideReport("Others, while one floods; latencies of the others", this_machine(), [*rows, *_shed_rows(shed)],
+                      [*fairness_targets(medians), *shed_targets(shed)])  # fmt: skip
+
+
+def fairness_targets(medians: dict[str, Felt]) -> list[Target]:
+    """Compare with the quiet rounds."""
+    quiet = medians[QUIET].p99_ms
+    found = []
+    for kind in FLOODS:
+        found += at_most(f"p99 of others, {kind} ÷ {QUIET}", UNFAIR_LIMIT, [medians[kind].p99_ms / quiet])
+    failed = (felt.failed for felt in medians.values())
+    return [*found, *at_most("share of the others' payments that were not credited", 0.0, failed)]
+
+
+def shed_targets(answers: Answers) -> list[Target]:
+    """See that payments were refused for want of room, sooner than others were credited."""
+    refused = answers.other.get(503, ())
+    late = percentile_ms(answers.good, 0.99) or 1.0
+    return [
+        *at_least("share of payments answered by 503, with too many for the queue", 0.01,
+                  [len(refused) / max(1, answers.count)]),
+        *at_most("p99 of a 503 ÷ p99 of a credited payment", 1.0, [percentile_ms(refused, 0.99) / late]),
+    ]  # fmt: skip
+
+
+class _Stage:
+    def __init__(self, here: Machine, others: Client, flood: Client, seconds: float) -> None:
+        self._others, self._flood, self._seconds = others, flood, seconds
+        self.chance = random.Random(5)
+        self._payers = [BenchPayer(number) for number in range(_CHANNELS)]
+        dsn = here.database("fairness")
+        asyncio.run(fill(dsn, self._payers, _CHANNELS, self.chance))
+        shipped: dict[str, Any] = {
+            "limit_payments_per_channel": 1_000,
+            "limit_refusals_per_channel": 20,
+            "limit_posts_per_address": 2_000,
+        }
+        self._front = here.front("front", dsn, **shipped)
+        self._short = here.front("front-short-queue", dsn, accept_queue_max=_SHORT_QUEUE, accept_batch_max=_SHORT_QUEUE)
+        here.wait_ready()
+        self._hot, *self._rest = self._payers
+        for server in (self._front, self._short):
+            self._warm(server)
+
+    def round(self, kind: str) -> Felt:
+        """Let the others pay, and one flood in the way that `kind` says."""
+        count = int(self._seconds / _OTHERS_PACE_S) * _OTHERS
+        meant = [
+            request(body, origin=f"203.0.113.{number % 200}")
+            for number, body in enumerate(random_bodies(self._rest, count, self.chance))
+        ]
+        self._others.start(
+            Job([self._front.port], meant, _OTHERS, PAID, stop_after_s=self._seconds, pace_s=_OTHERS_PACE_S)
+        )
+        if kind != QUIET:
+            self._flood.start(self._flooding(kind))
+            self._flood.go()
+        self._others.go()
+        answers = self._others.finish()
+        flooded = self._flood.finish() if kind != QUIET else Answers(seconds=1.0)
+        return Felt(
+            percentile_ms(answers.good, 0.5),
+            percentile_ms(answers.good, 0.99),
+            flooded.count / flooded.seconds,
+            1 - len(flooded.good) / flooded.count if flooded.count else 0.0,
+            1 - len(answers.good) / answers.count,
+        )
+
+    def shed(self) -> Answers:
+        """Offer more than a short queue can hold."""
+        count = int(self._seconds / _CROWDED_PACE_S) * _CROWDED
+        made = [request(body) for body in random_bodies(self._rest, count, self.chance)]
+        job = Job([self._short.port], made, _CROWDED, PAID, stop_after_s=self._seconds, pace_s=_CROWDED_PACE_S)
+        self._others.start(job)
+        self._others.go()
+        return self._others.finish()
+
+    def _flooding(self, kind: str) -> Job:
+        ends_s = self._seconds + _AHEAD_S
+        count = int(ends_s * _FLOOD_PER_S)
+        if kind == CROWD:
+            crowd = enumerate(random_bodies(self._rest, count, self.chance))
+            made = [request(body, origin=f"192.0.2.{number % 200}") for number, body in crowd]
+        elif kind == HOT:
+            made = [_from_one(self._hot.next_body()) for _ in range(count)]
+        else:
+            body = self._hot.next_body()
+            made = [_from_one(badly_signed(body) if kind == FORGED else body)]
+        # Until a little after the others have ended: all of theirs is under the flood.
+        return Job(
+            [self._front.port],
+            made,
+            _FLOODING,
+            REFUSED if kind == FORGED else PAID,
+            stop_after_s=ends_s,
+            repeat=kind in (FORGED, COPIES),
+        )
+
+    def _warm(self, server: Server) -> None:
+        made = [request(payer.next_body(), origin=f"203.0.113.{n % 200}") for n, payer in enumerate(self._payers)]
+        self._others.start(Job([server.port], made, _OTHERS, PAID))
+        self._others.go()
+        self._others.finish()
+
+
+def _from_one(body: bytes) -> bytes:
+    return request(body, origin=_FLOODER)
+
+
+def _median(felt: Sequence[Felt]) -> Felt:
+    return Felt(*(statistics.median(getattr(one, name) for one in felt)
+                  for name in ("p50_ms", "p99_ms", "flood_per_s", "flood_refused", "failed")))  # fmt: skip
+
+
+def _row(kind: str, felt: Felt, quiet_ms: float) -> dict[str, Any]:
+    return {
+        "flood": kind,
+        "p50_ms": felt.p50_ms,
+        "p99_ms": felt.p99_ms,
+        "p99_to_quiet": felt.p99_ms / quiet_ms,
+        "flood_per_s": felt.flood_per_s,
+        "share_turned_away": felt.flood_refused,
+        "others_failed": felt.failed,
+    }
+
+
+def _shed_rows(answers: Answers) -> list[dict[str, Any]]:
+    kinds = [("credited", answers.good), *((str(status), found) for status, found in sorted(answers.other.items()))]
+    return [
+        {
+            "flood": f"too many payments for a queue of {_SHORT_QUEUE}: {name}",
+            "p50_ms": percentile_ms(latencies, 0.5),
+            "p99_ms": percentile_ms(latencies, 0.99),
+            "p99_to_quiet": None,
+            "flood_per_s": len(latencies) / answers.seconds,
+            "share_turned_away": None,
+            "others_failed": None,
+        }
+        for name, latencies in kinds
+    ]
