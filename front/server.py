@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 FINISH_S = 15
-"""What is being answered when a front leaves is finished within this; a payment may wait 8 s for its funding and 3 s
-for its answer, an order 10 s for its outcome."""
+"""What is being answered when a front leaves is finished within this; a payment may wait 8 s for its funding and its
+answer, an order 10 s for its outcome."""
 STREAMS_S = 3.0
 """Sockets finish the calls under way, and say goodbye, within this."""
 CLOSE_S = 7

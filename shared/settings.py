@@ -199,8 +199,9 @@ class Settings(FileBacked, BaseSettings):
     """A stand-by worker takes over this long after the active one was killed."""
     request_max_age_s: Duration = 5
     """A peer's request with an older timestamp is refused."""
-    funding_wait_s: Duration = 8
-    """A payment on a channel whose funding was not seen yet waits for it at most this long."""
+    funding_wait_s: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False), Unit("s")] = 8
+    """A payment on a channel whose funding was not seen yet waits for it at most this long; with the application's
+    answer not longer than 8 s in all, because peers hang up after 10 s."""
     accept_batch_max: Annotated[int, Field(ge=1, le=10_000), Unit("payments")] = 200
     """Payments that share one database transaction, at most."""
     accept_queue_max: Annotated[int, Field(ge=1, le=1_000_000), Unit("payments")] = 2000
@@ -216,7 +217,8 @@ class Settings(FileBacked, BaseSettings):
     """A file that holds the secret these questions are signed with, `whsec_` and base64; two lines while it is
     replaced. Readable by its owner only."""
     answer_timeout_s: Annotated[float, Field(gt=0, le=8, allow_inf_nan=False), Unit("s")] = 3
-    """How long a payer waits for the application's answer at most; peers hang up after 10 s."""
+    """How long a payer waits for the application's answer at most; after a wait for the funding, for what is left of
+    8 s."""
     webhook_allowed_networks: Annotated[
         Networks, NoDecode, Unit("networks", "only public addresses; on `devnet` this machine, too")
     ] = Field(default_factory=lambda data: ("127.0.0.0/8", "::1/128") if data.get("network") == "devnet" else ())

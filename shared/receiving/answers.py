@@ -77,8 +77,11 @@ class Answers:
         self._timeout_s = timeout_s
         self._asking: dict[int, asyncio.Task[Answer]] = {}
 
-    async def answer(self, receipt: Receipt, payer_address: str) -> Answer:
-        """Return the application's answer to a payment: the one it gave first, if it gave one. Never raises."""
+    async def answer(self, receipt: Receipt, payer_address: str, *, within_s: float = ANSWER_TIMEOUT_S) -> Answer:
+        """Return the application's answer to a payment: the one it gave first, if it gave one. Never raises.
+
+        One that comes later than `within_s` is kept for whoever repeats the package.
+        """
         if receipt.response is not None:
             return Answer(json.loads(receipt.response))
         if self._on_payment is None:
@@ -89,7 +92,12 @@ class Answers:
             task = asyncio.create_task(self._ask(self._on_payment, receipt, payer_address))
             self._asking[receipt.payment_id] = task
             task.add_done_callback(lambda _: self._asking.pop(receipt.payment_id, None))
-        return await asyncio.shield(task)
+        try:
+            async with asyncio.timeout(within_s):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            logger.info("answer_comes_later", payment_id=receipt.payment_id)
+            return _failed(receipt)
 
     async def close(self) -> None:
         """Let the application finish what it was asked."""
@@ -118,7 +126,7 @@ class Answers:
             logger.exception("application_failed", payment_id=receipt.payment_id)
         else:
             return Answer(json.loads(await self._keep(receipt.payment_id, text)))
-        return Answer(default_text(receipt.amount, receipt.asset), code="application_failed")
+        return _failed(receipt)
 
     async def _keep(self, payment_id: int, text: str) -> str:
         """Store the answer; return the one that counts, another front's if that was first."""
@@ -145,6 +153,10 @@ def _encoded(said: JsonValue) -> str:
     if len(text.encode()) > MAX_ANSWER_BYTES:
         raise ValueError(f"the application's answer is larger than {MAX_ANSWER_BYTES} bytes")
     return text
+
+
+def _failed(receipt: Receipt) -> Answer:
+    return Answer(default_text(receipt.amount, receipt.asset), code="application_failed")
 
 
 def default_text(amount: int, asset: str) -> str:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from shared.strict_json import JsonValue
 
 MAX_MESSAGE_BYTES = 65_536
+LONGEST_WAIT_S = 8.0
+"""What is waited for besides the database, a payment's funding and the application's answer, is over this long after
+the package came: a second before nginx gives a front up (`infra/nginx`), two before a peer hangs up."""
 _CLOCK_MARGIN_S = 0.01
 
 
@@ -127,13 +130,15 @@ class Receiver:
 
     async def pay(self, package: JsonValue, message: JsonValue = None, origin: str | None = None) -> Paid | Refusal:
         """Take a payment and ask the application for its answer. Raises as `receive` does."""
+        began_s = asyncio.get_running_loop().time()
         payment = verify_payment_package(package, self.network)
-        return await self._answered(payment, await self._receive(payment, message, origin=origin))
+        return await self._answered(payment, await self._receive(payment, message, origin=origin), began_s)
 
     async def pay_plain(self, plain: PlainPayment, origin: str | None = None) -> Paid | Refusal:
         """Take what `read_plain_payment` has read, as `pay` would."""
+        began_s = asyncio.get_running_loop().time()
         payment = prove(plain.terms, plain.pubkey, plain.signature, self.network)
-        return await self._answered(payment, await self._receive(payment, plain.message, origin=origin))
+        return await self._answered(payment, await self._receive(payment, plain.message, origin=origin), began_s)
 
     async def receive(
         self,
@@ -180,10 +185,11 @@ class Receiver:
             self._limits.refused(payment, outcome)
         return outcome
 
-    async def _answered(self, payment: SignedPayment, outcome: Receipt | Refusal) -> Paid | Refusal:
+    async def _answered(self, payment: SignedPayment, outcome: Receipt | Refusal, began_s: float) -> Paid | Refusal:
         if isinstance(outcome, Refusal):
             return outcome
-        return Paid(outcome, await self._answers.answer(outcome, payment.payer_address))
+        left_s = began_s + LONGEST_WAIT_S - asyncio.get_running_loop().time()
+        return Paid(outcome, await self._answers.answer(outcome, payment.payer_address, within_s=left_s))
 
     async def _judged(
         self, payment: SignedPayment, text: str | None, price: Price | None, origin: str | None
@@ -202,6 +208,7 @@ class Receiver:
         self, payment: SignedPayment, parameters: ChannelParameters, message: str | None, origin: str | None
     ) -> Receipt | Refusal:
         """Take a package of a payer who does not know yet whether we know the channel."""
+        deadline_s = asyncio.get_running_loop().time() + self._funding_wait_s
         aa_address = payment.terms.aa_address
         if address_of(parameters, await self._openings.own_address()) != aa_address:
             raise PackageRefused("wrong_channel_parameters", "channel_parameters are not those of aa_address")
@@ -212,7 +219,6 @@ class Receiver:
             await self._openings.open(parameters, origin=origin)
         elif not outcome.awaits_funding:
             return outcome
-        deadline_s = asyncio.get_running_loop().time() + self._funding_wait_s
         with self._waits.waiter(aa_address) as waiter:
             while True:
                 # Whatever was true before the wait is judged anew, under the lock.

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from shared.receiving import receiver
 from tests.integration.front.conftest import running_front
-from tests.receiving_support import Payer, all_rows
+from tests.receiving_support import Payer, all_rows, payer_key
 
 if TYPE_CHECKING:
     from shared.receiving.answers import ReceivedPayment
@@ -100,6 +101,50 @@ async def test_b04_a_retry_asks_again_only_because_no_answer_was_kept(settings: 
 async def test_b04_an_answer_that_is_no_answer_is_a_failure(settings: Settings, payer: Payer, answer: Any) -> None:
     async with running_front(settings, on_payment=Application(answer)) as front:
         assert (await front.pay(payer.package(1000, 600)))["code"] == "application_failed"
+
+
+async def test_no_payer_waits_longer_than_the_edge_and_an_answer_that_comes_later_is_kept_for_him(
+    settings: Settings, payer: Payer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiver, "LONGEST_WAIT_S", 0.2)
+    begun, thought = asyncio.Event(), asyncio.Event()
+
+    async def application(_: ReceivedPayment) -> str:
+        begun.set()
+        await thought.wait()
+        return "goods"
+
+    async with running_front(settings, on_payment=application) as front:
+        first = await asyncio.wait_for(front.pay(payer.package(1000, 600)), 5)
+        assert begun.is_set()
+        assert (first["code"], first["receipt"]["amount"]) == ("application_failed", 600)
+        thought.set()
+        second = await front.pay(payer.package(1000, 600))
+    assert second == {"response": "goods", "receipt": {**first["receipt"], "duplicate": True}}
+
+
+async def test_the_wait_for_the_funding_counts(
+    settings: Settings, worker: Worker, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has waited for his funding until the end gets his receipt at once, and the answer when he asks again."""
+    monkeypatch.setattr(receiver, "LONGEST_WAIT_S", 0.001)
+    thought = asyncio.Event()
+
+    async def application(_: ReceivedPayment) -> str:
+        await thought.wait()
+        return "goods"
+
+    stranger = Payer(payer_key(2))
+    async with running_front(settings.model_copy(update={"funding_wait_s": 8.0}), on_payment=application) as front:
+        paying = asyncio.create_task(front.pay(stranger.first_package(1000, 600)))
+        async with asyncio.timeout(5):
+            while not any(stranger.channel in row for row in (await all_rows(database_url))["channels"]):  # noqa: ASYNC110 - rows ring no bell
+                await asyncio.sleep(0.01)
+        await worker.open(stranger)
+        paid = await asyncio.wait_for(paying, 5)
+        assert (paid["code"], paid["receipt"]["amount"]) == ("application_failed", 600)
+        thought.set()
+        assert (await front.pay(stranger.package(1000, 600)))["response"] == "goods"
 
 
 async def test_a_plain_function_may_block_without_holding_up_the_others(settings: Settings, payer: Payer) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.receiving_support import Worker
 
 AGE_S = 0.2
-LONG_S = 20.0
+LONG_S = 8.0
 
 
 @pytest.fixture
