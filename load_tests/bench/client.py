@@ -39,7 +39,8 @@ class Job:
     """Send the requests over so many connections, dealt to the ports in turn; each has one request under way.
 
     `expect`: what the body of a good answer begins with. `stop_after_s`: end then, whatever is left. `repeat`: begin
-    again at the end of the requests. `pace_s`: of each connection, from one request to the next at least.
+    again at the end of the requests. `pace_s`: of each connection, from one request to the next; one that is sent late,
+    because the answer before it was, counts from when it was due. `pause_s`: from an answer to the next request.
     """
 
     ports: Sequence[int]
@@ -49,6 +50,7 @@ class Job:
     stop_after_s: float = LIMIT_S
     repeat: bool = False
     pace_s: float = 0.0
+    pause_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -131,8 +133,9 @@ def _serve(pipe: Connection, nice: int) -> None:
 
 @dataclass(slots=True)
 class _Line:
-    """One connection."""
+    """One connection at a time, again and again if it breaks."""
 
+    number: int
     port: int
     socket: socket.socket
     began_s: float = 0.0
@@ -145,28 +148,31 @@ class _Sending:
         self._job = job
         self._waiting: Iterator[bytes] = itertools.cycle(job.requests) if job.repeat else iter(job.requests)
         self._epoll = select.epoll()
-        self._lines: dict[int, _Line] = {}
-        self._due: list[tuple[float, int]] = []
+        self._lines: list[_Line] = []
+        self._of_socket: dict[int, _Line] = {}
+        self._due: list[tuple[float, int, _Line]] = []
         self._answers = Answers()
         self._ends_at_s = 0.0
         self._under_way = 0
         for number in range(job.connections):
-            self._connect(job.ports[number % len(job.ports)])
+            port = job.ports[number % len(job.ports)]
+            self._lines.append(_Line(number, port, self._connected(port)))
+            self._listen(self._lines[-1])
 
     def close(self) -> None:
-        for line in self._lines.values():
+        for line in self._lines:
             line.socket.close()
         self._epoll.close()
 
     def run(self) -> Answers:
         cpu_s, began_s = time.process_time(), time.perf_counter()
         self._ends_at_s = began_s + self._job.stop_after_s
-        spread_s = self._job.pace_s / max(1, len(self._lines))
-        self._due = [(began_s + place * spread_s, number) for place, number in enumerate(self._lines)]
+        spread_s = (self._job.pace_s or self._job.pause_s) / max(1, len(self._lines))
+        self._due = [(began_s + line.number * spread_s, line.number, line) for line in self._lines]
         self._send_due()
         while self._under_way or self._due:
             for number, _ in self._epoll.poll(self._wait_s()):
-                self._read(self._lines[number])
+                self._read(self._of_socket[number])
             self._send_due()
             if time.perf_counter() > self._ends_at_s + LIMIT_S:
                 raise TimeoutError("answers are missing")
@@ -174,25 +180,23 @@ class _Sending:
         self._answers.cpu_s = time.process_time() - cpu_s
         return self._answers
 
-    def _connect(self, port: int) -> int:
+    @staticmethod
+    def _connected(port: int) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        number = connection.fileno()
-        self._lines[number] = _Line(port, connection)
-        self._epoll.register(number, select.EPOLLIN)
-        return number
+        return connection
+
+    def _listen(self, line: _Line) -> None:
+        self._of_socket[line.socket.fileno()] = line
+        self._epoll.register(line.socket.fileno(), select.EPOLLIN)
 
     def _wait_s(self) -> float:
         return max(0.0, self._due[0][0] - time.perf_counter()) if self._due else LIMIT_S
 
     def _send_due(self) -> None:
         while self._due and (now_s := time.perf_counter()) >= self._due[0][0]:
-            due_s, number = heapq.heappop(self._due)
-            if self._job.pace_s:
-                # By the plan, not by the clock: who was held up is behind, and that is part of his latency.
-                self._send(self._lines[number], due_s)
-            else:
-                self._send(self._lines[number], now_s)
+            due_s, _, line = heapq.heappop(self._due)
+            self._send(line, due_s if self._job.pace_s else now_s)
 
     def _send(self, line: _Line, began_s: float) -> None:
         if began_s > self._ends_at_s or (made := next(self._waiting, None)) is None:
@@ -233,23 +237,23 @@ class _Sending:
             answers.example = body[:300]
 
     def _next(self, line: _Line, now_s: float) -> None:
-        if self._job.pace_s:
-            heapq.heappush(self._due, (line.began_s + self._job.pace_s, line.socket.fileno()))
+        if self._job.pace_s or self._job.pause_s:
+            due_s = line.began_s + self._job.pace_s if self._job.pace_s else now_s + self._job.pause_s
+            heapq.heappush(self._due, (due_s, line.number, line))
         else:
             self._send(line, now_s)
 
     def _lost(self, line: _Line) -> None:
-        """Count an unanswered request, and go on with a new connection."""
-        number = line.socket.fileno()
-        self._epoll.unregister(number)
-        del self._lines[number]
+        """Go on with a new connection; if a request was under way, it was not answered."""
+        self._epoll.unregister(line.socket.fileno())
+        del self._of_socket[line.socket.fileno()]
         line.socket.close()
-        again = self._lines[self._connect(line.port)]
+        line.socket, line.received = self._connected(line.port), b""
+        self._listen(line)
         if line.is_waiting:
             now_s = time.perf_counter()
             self._count(line, _CLOSED, b"", now_s)
-            again.began_s = line.began_s
-            self._next(again, now_s)
+            self._next(line, now_s)
 
 
 def _length(head: bytes) -> int:

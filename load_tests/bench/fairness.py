@@ -29,7 +29,7 @@ from load_tests.bench.tables import SideReport
 from load_tests.bench.targets import Target, at_least, at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
@@ -52,7 +52,7 @@ _AHEAD_S = 0.5
 
 _SHORT_QUEUE = 32
 _CROWDED = 512
-_CROWDED_PACE_S = 0.1
+_CROWDED_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +79,23 @@ def measure_fairness(seconds: float, rounds: int, console: Console) -> SideRepor
         stage = _Stage(here, others, flood, seconds)
         felt: dict[str, list[Felt]] = defaultdict(list)
         kinds = (QUIET, CROWD, *FLOODS)
-        bar.begin("fairness", rounds * len(kinds) + 1)
+        bar.begin("fairness", rounds * len(kinds) + 2)
         for _ in range(rounds):
             for kind in stage.chance.sample(kinds, len(kinds)):
                 bar.tell(kind)
                 felt[kind].append(stage.round(kind))
+        bar.tell("too many payments, a short queue")
+        shed = stage.crowd(stage.short)
         bar.tell("too many payments")
-        shed = stage.shed()
+        kept = stage.crowd(stage.front)
     medians = {kind: _median(felt[kind]) for kind in kinds}
-    rows = [_row(kind, one, medians[QUIET].p99_ms) for kind, one in medians.items()]
-    return SideReport("Others, while one floods; latencies of the others", this_machine(), [*rows, *_shed_rows(shed)],
+    rows = [_row(kind, one, medians) for kind, one in medians.items()]
+    rows += [*_crowd_rows(f"a queue of {_SHORT_QUEUE}", shed), *_crowd_rows("the usual queue", kept)]
+    return SideReport("Others, while one floods; latencies of the others", this_machine(), rows,
                       [*fairness_targets(medians), *shed_targets(shed)])  # fmt: skip
 
 
-def fairness_targets(medians: dict[str, Felt]) -> list[Target]:
+def fairness_targets(medians: Mapping[str, Felt]) -> list[Target]:
     """Compare with the quiet rounds."""
     quiet = medians[QUIET].p99_ms
     found = []
@@ -125,11 +128,11 @@ class _Stage:
             "limit_refusals_per_channel": 20,
             "limit_posts_per_address": 2_000,
         }
-        self._front = here.front("front", dsn, **shipped)
-        self._short = here.front("front-short-queue", dsn, accept_queue_max=_SHORT_QUEUE, accept_batch_max=_SHORT_QUEUE)
+        self.front = here.front("front", dsn, **shipped)
+        self.short = here.front("front-short-queue", dsn, accept_queue_max=_SHORT_QUEUE, accept_batch_max=_SHORT_QUEUE)
         here.wait_ready()
         self._hot, *self._rest = self._payers
-        for server in (self._front, self._short):
+        for server in (self.front, self.short):
             self._warm(server)
 
     def round(self, kind: str) -> Felt:
@@ -140,7 +143,7 @@ class _Stage:
             for number, body in enumerate(random_bodies(self._rest, count, self.chance))
         ]
         self._others.start(
-            Job([self._front.port], meant, _OTHERS, PAID, stop_after_s=self._seconds, pace_s=_OTHERS_PACE_S)
+            Job([self.front.port], meant, _OTHERS, PAID, stop_after_s=self._seconds, pace_s=_OTHERS_PACE_S)
         )
         if kind != QUIET:
             self._flood.start(self._flooding(kind))
@@ -156,11 +159,14 @@ class _Stage:
             1 - len(answers.good) / answers.count,
         )
 
-    def shed(self) -> Answers:
-        """Offer more than a short queue can hold."""
-        count = int(self._seconds / _CROWDED_PACE_S) * _CROWDED
-        made = [request(body) for body in random_bodies(self._rest, count, self.chance)]
-        job = Job([self._short.port], made, _CROWDED, PAID, stop_after_s=self._seconds, pace_s=_CROWDED_PACE_S)
+    def crowd(self, server: Server) -> Answers:
+        """Have more pay at a time than a short queue can hold, each again a little after his answer."""
+        count = int(self._seconds / _CROWDED_PAUSE_S) * _CROWDED
+        made = [
+            request(body, origin=f"203.0.113.{number % 200}")
+            for number, body in enumerate(random_bodies(self._rest, count, self.chance))
+        ]
+        job = Job([server.port], made, _CROWDED, PAID, stop_after_s=self._seconds, pause_s=_CROWDED_PAUSE_S)
         self._others.start(job)
         self._others.go()
         return self._others.finish()
@@ -178,7 +184,7 @@ class _Stage:
             made = [_from_one(badly_signed(body) if kind == FORGED else body)]
         # Until a little after the others have ended: all of theirs is under the flood.
         return Job(
-            [self._front.port],
+            [self.front.port],
             made,
             _FLOODING,
             REFUSED if kind == FORGED else PAID,
@@ -202,28 +208,30 @@ def _median(felt: Sequence[Felt]) -> Felt:
                   for name in ("p50_ms", "p99_ms", "flood_per_s", "flood_refused", "failed")))  # fmt: skip
 
 
-def _row(kind: str, felt: Felt, quiet_ms: float) -> dict[str, Any]:
+def _row(kind: str, felt: Felt, medians: Mapping[str, Felt]) -> dict[str, Any]:
     return {
         "flood": kind,
         "p50_ms": felt.p50_ms,
         "p99_ms": felt.p99_ms,
-        "p99_to_quiet": felt.p99_ms / quiet_ms,
+        "to_quiet": felt.p99_ms / medians[QUIET].p99_ms,
+        "to_crowd": felt.p99_ms / medians[CROWD].p99_ms,
         "flood_per_s": felt.flood_per_s,
-        "share_turned_away": felt.flood_refused,
+        "turned_away": felt.flood_refused,
         "others_failed": felt.failed,
     }
 
 
-def _shed_rows(answers: Answers) -> list[dict[str, Any]]:
+def _crowd_rows(queue: str, answers: Answers) -> list[dict[str, Any]]:
     kinds = [("credited", answers.good), *((str(status), found) for status, found in sorted(answers.other.items()))]
     return [
         {
-            "flood": f"too many payments for a queue of {_SHORT_QUEUE}: {name}",
+            "flood": f"{_CROWDED} at a time, {queue}: {name}",
             "p50_ms": percentile_ms(latencies, 0.5),
             "p99_ms": percentile_ms(latencies, 0.99),
-            "p99_to_quiet": None,
+            "to_quiet": None,
+            "to_crowd": None,
             "flood_per_s": len(latencies) / answers.seconds,
-            "share_turned_away": None,
+            "turned_away": None,
             "others_failed": None,
         }
         for name, latencies in kinds
