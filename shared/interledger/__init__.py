@@ -1,5 +1,12 @@
-"""Interledger: OER, ILPv4 packets, addresses, and what peers ask each other under `peer.`.
+"""Interledger: OER, ILPv4 packets, BTP 2.0, STREAM, and the ledger plugin interface, version 2.
 
-Pure: bytes in, values out; no sockets, no clock, no database, and nothing of the ledgers below. Whatever a stranger's
-bytes are, they are refused with an `InterledgerError` and nothing else.
+Protocols without I/O: bytes in, values or events out; no sockets, no clock, no database, and nothing of the ledgers
+below. Whatever a stranger's bytes are, they are refused with an `InterledgerError` and nothing else.
+
+    from shared.interledger import LedgerPlugin
 """
+
+from shared.interledger.errors import InterledgerError
+from shared.interledger.plugin.base import LedgerPlugin
+
+__all__ = ["InterledgerError", "LedgerPlugin"]
