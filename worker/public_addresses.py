@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.webhooks.addresses import is_public, resolve
+from shared.webhooks.addresses import is_public
 from worker.errors import WorkerError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class ForbiddenAddressError(WorkerError):
     code = "forbidden_address"
 
 
-async def public_address(host: str, resolve: Resolve = resolve) -> str:
+async def public_address(host: str, resolve: Resolve) -> str:
     """Return an address of a host to connect to. Raises ForbiddenAddressError if any of its addresses is not public."""
     try:
         addresses = await resolve(host)

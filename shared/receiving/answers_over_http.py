@@ -25,7 +25,6 @@ from shared.webhooks.addresses import AddressGuard
 from shared.webhooks.calling import Caller, Limits
 from shared.webhooks.circuit import Circuit
 from shared.webhooks.errors import CallError, InvalidUrlError, SecretError
-from shared.webhooks.resolving import Resolver
 from shared.webhooks.signing import Secret, read_secret, signed_headers
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ def answer_server(settings: Settings, resolve: Resolve | None = None) -> AnswerS
     """Return what the settings say about the application; None if nobody is asked. Raises SettingsError."""
     if settings.answer_url is None:
         return None
-    guard = AddressGuard(settings.webhook_allowed_networks, resolve or Resolver())
+    guard = AddressGuard(settings.webhook_allowed_networks, resolve)
     try:
         target = guard.read(settings.answer_url)
     except InvalidUrlError as error:

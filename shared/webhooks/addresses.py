@@ -7,16 +7,15 @@ name that says something else a moment later leads nowhere.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
-import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from shared.webhooks.errors import ForbiddenAddressError, InvalidUrlError, UnknownHostError
+from shared.webhooks.resolving import Resolver
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -90,12 +89,6 @@ class Target:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-async def resolve(host: str) -> list[str]:
-    """Return the IP addresses of a host. Raises OSError."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
-
-
 def read_url(text: str, *, allows_http: bool = False) -> Target:
     """Return what a URL names. Raises InvalidUrlError.
 
@@ -139,10 +132,10 @@ def is_public(address: str) -> bool:
 class AddressGuard:
     """Says which addresses a host may be called at: public ones, and those of the networks that the operator allows."""
 
-    def __init__(self, networks: Iterable[str] = (), resolve: Resolve = resolve) -> None:
+    def __init__(self, networks: Iterable[str] = (), resolve: Resolve | None = None) -> None:
         """`networks`: CIDRs in which receivers may be, although they are not public. Raises ValueError."""
         self._networks = read_networks(networks)
-        self._resolve = resolve
+        self._resolve = resolve or Resolver()
 
     def read(self, text: str) -> Target:
         """Return what a URL names. Raises InvalidUrlError. http is for receivers in allowed networks only."""

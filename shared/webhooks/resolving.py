@@ -18,7 +18,7 @@ class Resolver:
     """A `Resolve` with threads of its own."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="webhook-resolver")
+        self._threads = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
 
     async def __call__(self, host: str) -> Sequence[str]:
         """Return the IP addresses of a host. Raises OSError."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from shared.receiving.answers_over_http import answer_server
 from shared.settings import SettingsError
-from shared.webhooks.addresses import resolve
 from shared.webhooks.errors import CallError, ForbiddenAddressError
 from sluice.machine.findings import Finding, Verdict
 
@@ -22,7 +21,7 @@ _CHECK = "application"
 _BOUND_S = 5.0
 
 
-async def check_application(settings: Settings, resolve: Resolve = resolve) -> AsyncIterator[Finding]:
+async def check_application(settings: Settings, resolve: Resolve | None = None) -> AsyncIterator[Finding]:
     """Tell whether it could be asked from here: its URL, its address, the secret; nothing if nobody is asked."""
     if settings.answer_url is None:
         return

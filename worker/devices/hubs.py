@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from shared.obyte.errors import HubError
 from shared.obyte.hub_client import HubClient
 from shared.obyte.hub_errors import HubClosedError
-from shared.webhooks.addresses import resolve
+from shared.webhooks.resolving import Resolver
 from worker.public_addresses import ForbiddenAddressError, public_address
 
 if TYPE_CHECKING:
@@ -46,12 +46,13 @@ class HubConnections:
         network: Network,
         *,
         monotonic: Callable[[], float],
-        resolve: Resolve = resolve,
+        resolve: Resolve | None = None,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
     ) -> None:
         self._network = network
         self._monotonic = monotonic
-        self._resolve = resolve
+        self._resolver = Resolver()
+        self._resolve = resolve or self._resolver
         self._request_timeout_s = request_timeout_s
         self._connections: OrderedDict[str, _Connection] = OrderedDict()
         self._connecting: dict[str, asyncio.Task[HubClient]] = {}
@@ -89,6 +90,7 @@ class HubConnections:
         await asyncio.gather(*self._connecting.values(), return_exceptions=True)
         for hub in tuple(self._connections):
             await self._drop(hub)
+        self._resolver.close()
 
     async def _connect(self, hub: str) -> HubClient:
         await self._drop(hub)

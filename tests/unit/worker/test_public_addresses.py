@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from shared.webhooks.resolving import Resolver
 from worker.public_addresses import ForbiddenAddressError, public_address
 
 
@@ -28,4 +29,4 @@ async def test_a_name_that_nobody_knows_is_refused() -> None:
 
 async def test_an_address_in_place_of_a_name_is_checked_like_one() -> None:
     with pytest.raises(ForbiddenAddressError):
-        await public_address("127.0.0.1")
+        await public_address("127.0.0.1", Resolver())
