@@ -51,7 +51,7 @@ class Package:
         self.news += given.get("duplicate") is False
         if self.receipt is None:
             self.receipt = given
-        first_id, this_id = self.receipt["payment_id"], given.get("payment_id")
+        first_id, this_id = self.receipt.get("payment_id"), given.get("payment_id")
         contradictions = {
             f"a receipt about {said} for {signed}": said != signed,
             f"credited as new {self.news} times: {signed}": self.news > 1,
