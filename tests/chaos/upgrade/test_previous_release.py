@@ -36,11 +36,17 @@ ROOMS = [
     "tests/integration/worker/test_peer_closes.py",
 ]
 NOT_ABOUT_RELEASES = [
-    # They migrate databases of their own, step by step.
+    # They migrate databases of their own, step by step, or ask how far one is.
     "--ignore=tests/integration/store/test_store_migrations.py",
+    "--deselect=tests/integration/store/test_store_production_roles.py::test_three_logins_have_what_they_need_and_no_more",
     # They compare pages of the manual with the code, and need no database.
     "--ignore=tests/integration/front/test_docs_page.py",
     "--ignore=tests/integration/front/test_rest_description.py",
+]
+AFTER_THE_RELEASE = [
+    # Payments move to the archive only when the contracting step has allowed it: the older release would not find them.
+    "--ignore=tests/integration/store/test_store_archive.py",
+    "--ignore=tests/integration/front/test_archived_payments.py",
 ]
 
 
@@ -77,5 +83,6 @@ def test_the_previous_release_takes_payments_on_the_schema_of_this_one(
 @pytest.mark.parametrize("release", ["older", "newer"])
 def test_tests_pass_in_the_middle_of_a_release(older: Path, tmp_path: Path, release: str) -> None:
     tree = older if release == "older" else ROOT
-    words = [*ROOMS, *NOT_ABOUT_RELEASES, "-m", "not slow", "-n", "2"]
+    left_out = NOT_ABOUT_RELEASES if release == "older" else [*NOT_ABOUT_RELEASES, *AFTER_THE_RELEASE]
+    words = [*ROOMS, *left_out, "-m", "not slow", "-n", "2"]
     assert count_of(run_tests(tree, older, tmp_path / "plugins", words, within_s=LONG_S)) > 200
