@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.bus import LEASE
@@ -36,16 +35,6 @@ logger = get_logger(__name__)
 _AFTER_ITS_END_S = 0.005
 _PATIENCE_S = 0.3
 """How long a take-over waits for a transaction of the holder before: his lease has ended, so he is late already."""
-
-
-@dataclass(frozen=True, slots=True)
-class StandByPace:
-    """How often a stand-by asks, in seconds."""
-
-    ask_s: float = 0.5
-    """For the lease, at least; at once when it is given up or has run out."""
-    hubs_s: float = 60.0
-    """Whether a hub answers."""
 
 
 class StandBy:

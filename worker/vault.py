@@ -45,7 +45,7 @@ from worker.refilling import Refilling, RefillPace
 from worker.rollback import Rollback, RollbackPace
 from worker.session_pace import SessionPace
 from worker.settlement import Settlement, SettlementPace
-from worker.standing_by import StandByPace
+from worker.stand_by_pace import StandByPace
 from worker.wallet import Spending, Wallet
 from worker.watcher import Watcher, WatcherPace
 from worker.webhooks.webhooks import Webhooks

@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from shared.peers.errors import PeerRefusedError
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,13 +63,6 @@ def read_answer(answer: JsonValue) -> PeerAnswer | None:
         return None
     receipt = answer.get("receipt")
     return PeerAnswer(response=answer["response"], code=code, receipt=receipt if isinstance(receipt, dict) else None)
-
-
-def refusal(answer: PeerAnswer) -> PeerRefusedError | None:
-    """Return the error that an answer means, if it means one."""
-    if answer.error is None:
-        return None
-    return PeerRefusedError(answer.code or "refused", answer.error, answer.view, answer.agent_versions)
 
 
 def _printable(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from shared.peers.answers import ChannelView
+    from shared.peers.answers import ChannelView, PeerAnswer
 
 
 class PeerError(Exception):
@@ -53,3 +53,10 @@ class PeerUnreachableError(UnansweredError):
 
 class PeerTimeoutError(UnansweredError):
     """The peer did not answer in time; code `peer_timeout`. An answer that comes later is not listened to."""
+
+
+def refusal(answer: PeerAnswer) -> PeerRefusedError | None:
+    """Return the error that an answer means, if it means one."""
+    if answer.error is None:
+        return None
+    return PeerRefusedError(answer.code or "refused", answer.error, answer.view, answer.agent_versions)

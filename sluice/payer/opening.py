@@ -18,8 +18,7 @@ from shared.obyte.agents.published import published_versions
 from shared.obyte.chash import is_valid_address, is_valid_base64
 from shared.obyte.coins import BASE
 from shared.obyte.composing import HASH_CHARACTERS, Output, definition_message
-from shared.peers.answers import refusal
-from shared.peers.errors import PeerRefusedError
+from shared.peers.errors import PeerRefusedError, refusal
 from shared.peers.versions import versions_left
 from sluice.payer import store as payer_store
 from sluice.payer.errors import ChannelOpeningError, LedgerError, PayerError, PeerUnreachableError

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shared.peers.answers import read_answer, refusal
-from shared.peers.errors import PeerUnreachableError
+from shared.peers.answers import read_answer
+from shared.peers.errors import PeerUnreachableError, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

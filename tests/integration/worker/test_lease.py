@@ -22,7 +22,7 @@ from tests.integration.worker.support import BOUND_S, FAST, eventually
 from worker.errors import ConfigurationError
 from worker.guard import Guard
 from worker.metrics import STAND_BY_UNFIT
-from worker.standing_by import StandByPace
+from worker.stand_by_pace import StandByPace
 from worker.wallet.delivery import Delivery
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.peers.answers import read_answer, refusal
-from shared.peers.errors import PeerRefusedError
+from shared.peers.answers import read_answer
+from shared.peers.errors import PeerRefusedError, refusal
 from shared.peers.versions import versions_left, versions_to_offer
 
 
