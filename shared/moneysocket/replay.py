@@ -17,6 +17,7 @@ One guard serves all connections of one seed: a frame recorded in one may be rep
 from __future__ import annotations
 
 import heapq
+import math
 import uuid
 from collections import deque
 
@@ -54,15 +55,24 @@ class ReplayGuard:
             raise FrameError("reflected", "a message of our own was sent back to us")
         if key in self._seen:
             raise FrameError("replayed", "a message with this uuid was received before")
+        timestamp = _double(timestamp)
         if not abs(timestamp - unix_s) <= self._max_difference_s:
             raise FrameError("wrong_time", "the timestamp of a message is too far from our clock")
         if timestamp <= self._forgotten_until:
             raise FrameError("too_old", "a message is older than what is remembered, so it may be a repetition")
         self._seen.add(key)
-        heapq.heappush(self._by_age, (float(timestamp), key))
+        heapq.heappush(self._by_age, (timestamp, key))
         if len(self._by_age) > self._capacity:
             self._forgotten_until, oldest = heapq.heappop(self._by_age)
             self._seen.discard(oldest)
+
+
+def _double(timestamp: float) -> float:
+    """JSON has integers that no double holds."""
+    try:
+        return float(timestamp)
+    except OverflowError:
+        return math.inf
 
 
 def _key(message_uuid: str) -> bytes:

@@ -43,7 +43,7 @@ def test_messages_may_overtake_each_other() -> None:
     assert verdict(guard, 2, NOW) == "taken"
 
 
-@pytest.mark.parametrize("timestamp", [NOW + 86_401, NOW - 86_401, float("inf"), float("nan"), 9_600_000_000.5])
+@pytest.mark.parametrize("timestamp", [NOW + 86_401, NOW - 86_401, float("inf"), float("nan"), 10**400])
 def test_a_timestamp_far_from_our_clock_is_refused(timestamp: float) -> None:
     assert verdict(ReplayGuard(), 1, timestamp) == "wrong_time"
 
