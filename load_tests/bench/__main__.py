@@ -15,7 +15,7 @@ from load_tests.bench.plot import draw
 from load_tests.bench.report import LATEST, RESULTS, Report
 from load_tests.bench.running import measure
 from load_tests.bench.sizes import FULL, QUICK
-from load_tests.bench.tables import SideReport
+from load_tests.bench.tables import SideReport, markdown, put_between_marks
 
 GROWTH = RESULTS / "growth.json"
 FAIRNESS = RESULTS / "fairness.json"
@@ -87,20 +87,23 @@ def fairness(
 
 
 @app.command("report")
-def show() -> None:
+def show(
+    *,
+    into: Annotated[Path | None, typer.Option("--into", help="Put them into this page, between its two marks.")] = None,
+) -> None:
     """Print the tables of the last runs of `run`, `growth` and `fairness` as Markdown.
 
-    Example: python -m load_tests.bench report > tables.md
+    Example: python -m load_tests.bench report --into docs/performance.md
     """
     found = [kind.read(file) for kind, file in KINDS if file.exists()]
     if not found:
         typer.echo("nothing was measured yet: make bench", err=True)
         raise typer.Exit(1)
-    for report in found:
-        typer.echo(f"Measured on: {', '.join(f'{name} {value}' for name, value in report.machine.items())}.")
-        for table in report.tables():
-            typer.echo(table.markdown())
-        typer.echo("")
+    tables = "\n".join(markdown(report.machine, report.tables()) for report in found)
+    if into is None:
+        typer.echo(tables)
+    else:
+        into.write_text(put_between_marks(into.read_text(encoding="utf-8"), tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from load_tests.bench.client import Answers, Client, Job, request
 from load_tests.bench.machine import Machine, Server
 from load_tests.bench.payers import BenchPayer, badly_signed, random_bodies
 from load_tests.bench.plans import PAID, REFUSED
-from load_tests.bench.report import machine as this_machine
+from load_tests.bench.report import this_machine
 from load_tests.bench.rows import percentile_ms
 from load_tests.bench.running import Bar
 from load_tests.bench.tables import SideReport
@@ -70,6 +70,7 @@ class Felt:
 
 def measure_fairness(seconds: float, rounds: int, console: Console) -> SideReport:
     """Measure both."""
+    on = this_machine()
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-fairness-"))
         here = stack.enter_context(Machine(Path(home)))
@@ -91,7 +92,7 @@ def measure_fairness(seconds: float, rounds: int, console: Console) -> SideRepor
     medians = {kind: _median(felt[kind]) for kind in kinds}
     rows = [_row(kind, one, medians) for kind, one in medians.items()]
     rows += [*_crowd_rows(f"a queue of {_SHORT_QUEUE}", shed), *_crowd_rows("the usual queue", kept)]
-    return SideReport("Others, while one floods; latencies of the others", this_machine(), rows,
+    return SideReport("Others, while one floods; latencies of the others", on, rows,
                       [*fairness_targets(medians), *shed_targets(shed)])  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from load_tests.bench.machine import Machine, Server
 from load_tests.bench.measuring import Meter, RoundError
 from load_tests.bench.payers import BenchPayer, random_bodies
 from load_tests.bench.plans import PAID, Plan
-from load_tests.bench.report import machine as this_machine
+from load_tests.bench.report import this_machine
 from load_tests.bench.rows import Row, median_row
 from load_tests.bench.running import Bar
 from load_tests.bench.tables import SideReport
@@ -47,6 +47,7 @@ _SETTLED = 0.2
 
 def measure_growth(rows: Sequence[int], payments: int, rounds: int, console: Console) -> SideReport:
     """Measure both."""
+    on = this_machine()
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-growth-"))
         here = stack.enter_context(Machine(Path(home)))
@@ -74,7 +75,7 @@ def measure_growth(rows: Sequence[int], payments: int, rounds: int, console: Con
         *at_most("cost per payment, most on record ÷ none", GROWTH_LIMIT, (row.cpu_us / base.cpu_us for row in costs)),
         *at_most("memory of a front at its most ÷ after a fifth", MEMORY_LIMIT, (m / settled[0] for m in settled)),
     ]
-    return SideReport(f"Growth; {_CONNECTIONS} payments at a time", this_machine(), found, held)
+    return SideReport(f"Growth; {_CONNECTIONS} payments at a time", on, found, held)
 
 
 def _costs(here: Machine, client: Client, rows: Sequence[int], rounds: int, bar: Bar) -> list[Row]:

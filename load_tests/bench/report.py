@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -35,11 +36,11 @@ class Report:
     targets: list[Target]
 
     @classmethod
-    def of(cls, measured: Measured, size: Size) -> Self:
-        """Compare what was measured with its floors and targets."""
+    def of(cls, measured: Measured, size: Size, on: dict[str, Any]) -> Self:
+        """Compare what was measured with its floors and targets. `on`: the machine, as it was before."""
         rows = with_ratios(measured.rows, measured.floors)
         held = targets(rows, measured.floors, size.tables, size.main)
-        return cls(machine(), dict(sorted(measured.floors.items())), rows, held)
+        return cls(on, dict(sorted(measured.floors.items())), rows, held)
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -62,9 +63,15 @@ class Report:
         ]
 
 
-def machine() -> dict[str, Any]:
-    """Return on what was measured."""
-    return {"system": platform.system(), "cores": os.cpu_count(), "python": platform.python_version()}
+def this_machine() -> dict[str, Any]:
+    """Return on what is measured, and how busy that is with something else: ask before."""
+    return {
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 2),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
 
 
 def _line(row: Row) -> list[str]:

@@ -14,7 +14,7 @@ from load_tests.bench.client import Client
 from load_tests.bench.floors import Floors
 from load_tests.bench.machine import Machine
 from load_tests.bench.pgbench import PgBench
-from load_tests.bench.report import Report
+from load_tests.bench.report import Report, this_machine
 from load_tests.bench.rounds import Bench
 from load_tests.bench.worlds import Worlds
 
@@ -28,7 +28,7 @@ _SEED = 6
 
 def measure(size: Size, console: Console) -> Report:
     """Measure everything of this size."""
-    chance = random.Random(_SEED)
+    chance, on = random.Random(_SEED), this_machine()
     with (
         tempfile.TemporaryDirectory(prefix="sluice-bench-") as home,
         Machine(Path(home)) as machine,
@@ -43,7 +43,7 @@ def measure(size: Size, console: Console) -> Report:
         bench.warm(bar.tell)
         bar.begin("rounds", bench.steps())
         measured = bench.run(floors, pgbench, bar.tell)
-    return Report.of(measured, size)
+    return Report.of(measured, size, on)
 
 
 class Bar:

@@ -12,7 +12,7 @@ from rich.table import Table
 from load_tests.bench.targets import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -79,6 +79,23 @@ class SideReport:
         """Print it."""
         for table in self.tables():
             console.print(table.rich())
+
+
+MARKS = ("<!-- figures -->", "<!-- end of figures -->")
+
+
+def markdown(machine: Mapping[str, Any], tables: Sequence[Text]) -> str:
+    """Return a report as a part of a page."""
+    told = ", ".join(f"{name} {value}" for name, value in machine.items())
+    return "\n".join([f"\nMeasured on: {told}.", *(table.markdown() for table in tables), ""])
+
+
+def put_between_marks(page: str, text: str) -> str:
+    """Return the page with the text in place of what stands between MARKS. Raises ValueError without them."""
+    begin, end = (page.find(mark) for mark in MARKS)
+    if not 0 <= begin < end:
+        raise ValueError(f"the page has no {' and '.join(MARKS)}")
+    return f"{page[:begin]}{MARKS[0]}\n{text}\n{page[end:]}"
 
 
 def write_json(file: Path, content: object) -> None:

@@ -17,7 +17,7 @@ from load_tests.bench.report import Report
 from load_tests.bench.rounds import Measured
 from load_tests.bench.rows import Row, median_row, percentile_ms
 from load_tests.bench.sizes import FULL, QUICK, Size, table_name
-from load_tests.bench.tables import SideReport
+from load_tests.bench.tables import MARKS, SideReport, put_between_marks
 from load_tests.bench.targets import Target, front_floor_us, targets, with_ratios
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def test_what_was_not_measured_is_no_target() -> None:
 
 
 def test_a_report_is_machine_floors_rows_and_targets_and_comes_back_as_it_was(tmp_path: Path) -> None:
-    report = Report.of(Measured([row(), row(connections=128)], FLOORS), SIZE)
+    report = Report.of(Measured([row(), row(connections=128)], FLOORS), SIZE, {"cores": 2})
     file = tmp_path / "results" / "latest.json"
 
     report.write(file)
@@ -129,7 +129,7 @@ def test_a_report_is_machine_floors_rows_and_targets_and_comes_back_as_it_was(tm
 
 
 def test_a_report_as_markdown_has_a_line_for_each_row_and_target() -> None:
-    report = Report.of(Measured([row(), row(connections=128)], FLOORS), SIZE)
+    report = Report.of(Measured([row(), row(connections=128)], FLOORS), SIZE, {"cores": 2})
     [rows, floors, held_to] = [table.markdown().splitlines() for table in report.tables()]
 
     assert "| 100 channels | 128 | 1,000 | 1.0 | 2.0 | 120 | 20 | 9 | 1,000 | 0% | 1.20 | 1.00 |" in rows
@@ -149,8 +149,19 @@ def test_a_side_report_comes_back_as_it_was(tmp_path: Path) -> None:
     assert "| none | 1.50 |  |" in report.tables()[0].markdown()
 
 
+def test_tables_take_the_place_of_those_before_and_nothing_else() -> None:
+    page = f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n"
+
+    found = put_between_marks(page, "new")
+
+    assert found == f"before\n{MARKS[0]}\nnew\n{MARKS[1]}\nafter\n"
+    assert put_between_marks(found, "new") == found
+    with pytest.raises(ValueError, match="figures"):
+        put_between_marks("nothing", "new")
+
+
 def test_the_picture_names_each_kind_of_load(tmp_path: Path) -> None:
-    report = Report.of(Measured([row(), row(connections=128), row("lonely")], FLOORS), SIZE)
+    report = Report.of(Measured([row(), row(connections=128), row("lonely")], FLOORS), SIZE, {"cores": 2})
 
     draw(report, tmp_path / "latest.svg")
 
