@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -160,14 +161,21 @@ async def rotate(
 ) -> tuple[str, ApiKey, ApiKey] | None:
     """Make a key in the place of another one, which ends soon: same name, same scopes.
 
-    Return the new token, the new key and the old one; None if that is unknown, revoked or expired. Call it in a
-    transaction. Worker only.
+    `expires_in_s`: None for as long as the old one was made for, infinite for ever. Return the new token, the new key
+    and the old one; None if that is unknown, revoked or expired. Call it in a transaction. Worker only.
     """
     row = await conn.fetchrow(_LOCK, key_id)
     if row is None or (old := _key_of(row)).state is not KeyState.ACTIVE:
         return None
+    if expires_in_s is None and old.expires_at is not None:
+        expires_in_s = (old.expires_at - old.created_at).total_seconds()
     token, new = await create(
-        conn, old.name, old.scopes, expires_in_s=expires_in_s, replaces=key_id, random_bytes=random_bytes
+        conn,
+        old.name,
+        old.scopes,
+        expires_in_s=None if expires_in_s == math.inf else expires_in_s,
+        replaces=key_id,
+        random_bytes=random_bytes,
     )
     [row] = await conn.fetch(_END, key_id, old_ends_in_s)
     return token, new, _key_of(row)

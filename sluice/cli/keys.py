@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,18 +37,21 @@ def register(app: typer.Typer) -> None:
 
 KeyId = Annotated[int, typer.Argument(metavar="ID", help="The number in `sluice keys list`.")]
 KeyIds = Annotated[list[int] | None, typer.Argument(metavar="ID", help="Numbers in `sluice keys list`.")]
-Expires = Annotated[
-    float | None,
-    typer.Option(
-        "--expires", metavar="TIME", parser=seconds, help="How long it works: 90d, 12h. Without it, for ever."
-    ),
-]
+NEVER = "never"
+
+
+def _life(text: str) -> float:
+    """Read a time, or that there is no end."""
+    return math.inf if text.strip() == NEVER else float(seconds(text))
 
 
 def create(
     scope: Annotated[list[Scope], typer.Option(help="What the holder may do; may be given several times.")],
     name: Annotated[str, typer.Option(help="Who holds it, for the list.")] = "unnamed",
-    expires: Expires = None,
+    expires: Annotated[
+        float | None,
+        typer.Option(metavar="TIME", parser=seconds, help="How long it works: 90d, 12h. Without it, for ever."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It cannot be shown again."""
@@ -79,13 +83,20 @@ def rotate(
     keep: Annotated[
         float, typer.Option(metavar="TIME", parser=seconds, help="How long the old one goes on to work.")
     ] = "1d",  # type: ignore[assignment]  # read as what a person types
-    expires: Expires = None,
+    expires: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME|never",
+            parser=_life,
+            help="How long the new one works: 90d, 12h. Without it, as long as the old one was made for.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key in the place of another one and print it: same name, same scopes. The old one ends soon.
 
     What was ordered with the old one under an Idempotency-Key, and packages signed for it, are shown to the old one
-    only: finish those before it ends.
+    only: finish those before it ends. The same order sent again with the new one is a new order.
     """
     rotated = run(_rotate(key_id, keep, expires))
     if rotated is None:
@@ -94,6 +105,7 @@ def rotate(
     _show_new(token, new, as_json=as_json)
     if not as_json:
         typer.echo(f"key {old.id} goes on to work until {old.expires_at:%Y-%m-%d %H:%M} UTC", err=True)
+        typer.echo("an order that is sent again with the new key is a new order, under any Idempotency-Key", err=True)
 
 
 def revoke(

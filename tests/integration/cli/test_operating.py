@@ -75,6 +75,7 @@ def test_a_key_expires_and_is_replaced() -> None:
     rotated = sluice("keys", "rotate", str(made["id"]), "--keep", "2h")
     assert len(rotated.stdout.split()) == 1
     assert "goes on to work until" in rotated.stderr
+    assert "is a new order" in rotated.stderr
     old, new = json.loads(sluice("keys", "list", "--json").stdout)
     assert (new["name"], new["scopes"], new["replaces"], new["state"]) == ("shop", ["read"], old["id"], "active")
     assert datetime.fromisoformat(old["expires_at"]) - datetime.fromisoformat(new["created_at"]) == timedelta(hours=2)
@@ -101,9 +102,36 @@ def test_several_keys_or_all_of_them_are_revoked_at_once() -> None:
         assert sluice("keys", "revoke", *words).exit_code == 2
 
 
-@pytest.mark.parametrize("time", ["", "0d", "3x", "-1d", "1.5h", "99999999w"])
+@pytest.mark.parametrize("time", ["", "0d", "3x", "-1d", "1.5h", "99999999w", "never"])
 def test_how_long_a_key_works_is_a_time(time: str) -> None:
     assert sluice("keys", "create", "--scope", "read", "--expires", time).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("create", "--scope", "read", "--expires"), ("rotate", "1", "--keep")])
+def test_a_number_of_nothing_is_no_time(words: tuple[str, ...]) -> None:
+    refused = sluice("keys", *words, "90")
+    assert refused.exit_code == 2
+    assert "90 of what?" in refused.stderr
+
+
+@pytest.mark.usefixtures("_database")
+@pytest.mark.parametrize(
+    ("made_for", "words", "days"),
+    [
+        (["--expires", "90d"], [], 90),
+        ([], [], None),
+        (["--expires", "90d"], ["--expires", "2w"], 14),
+        ([], ["--expires", "2w"], 14),
+        (["--expires", "90d"], ["--expires", "never"], None),
+    ],
+)
+def test_a_new_key_lives_as_long_as_the_old_one_was_made_for(
+    made_for: list[str], words: list[str], days: int | None
+) -> None:
+    made = json.loads(sluice("keys", "create", "--scope", "read", *made_for, "--json").stdout)
+    new = json.loads(sluice("keys", "rotate", str(made["id"]), *words, "--json").stdout)
+    end = None if days is None else datetime.fromisoformat(new["created_at"]) + timedelta(days=days)
+    assert new["expires_at"] == (None if end is None else end.isoformat())
 
 
 @pytest.mark.usefixtures("_database")

@@ -107,7 +107,7 @@ def test_an_address_that_was_not_copied_whole_is_told() -> None:
         assert "no address of a payment request" in done.stderr
 
 
-@pytest.mark.parametrize("text", ["0", "soon", "1.5h", "5y", "-1h", "99999w"])
+@pytest.mark.parametrize("text", ["0h", "soon", "1.5h", "5y", "-1h", "99999w"])
 def test_what_is_no_time_is_told(text: str) -> None:
     done = run("create", "5", f"--expires-in={text}")
     assert done.exit_code == 2
