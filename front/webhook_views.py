@@ -88,6 +88,7 @@ class WebhookView(BaseModel):
     state: WebhookState
     reason: DisabledReason | None = Field(description="Why it was disabled")
     pending: int = Field(description="Deliveries that wait")
+    held_channels: int = Field(description="Channels of which more waits than `pending` counts: they have too much")
     oldest_pending_at: datetime | None = Field(description="When the oldest event happened that waits")
     failing_since: datetime | None = Field(description="The first failure since the last success")
     last_success_at: datetime | None
@@ -206,6 +207,7 @@ WEBHOOK: dict[str, Any] = {
     "state": "active",
     "reason": None,
     "pending": 0,
+    "held_channels": 0,
     "oldest_pending_at": None,
     "failing_since": None,
     "last_success_at": _LATER,

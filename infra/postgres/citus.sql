@@ -42,4 +42,4 @@ COMMIT;
 --   local: alarms api_keys commands correspondents device_keys event_stream events handled_messages instance
 --   local: journal kept_answers lease pairing_secrets payment_requests payments_months
 --   local: request_payments robberies schema_revisions sent_payments wallet_units webhook_attempts webhook_deliveries
---   local: webhook_lanes webhook_secrets webhook_signer webhooks
+--   local: webhook_held_lanes webhook_lanes webhook_secrets webhook_signer webhooks

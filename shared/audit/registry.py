@@ -20,6 +20,7 @@ from shared.store.audit.requests import REQUESTS
 from shared.store.audit.rules import Invariant, Walk
 from shared.store.audit.stream import STREAM
 from shared.store.audit.vault import VAULT
+from shared.store.audit.webhooks import WEBHOOKS
 
 if TYPE_CHECKING:
     import asyncpg
@@ -80,4 +81,4 @@ INSPECTIONS = (
     ),
 )
 
-RULES: tuple[Rule, ...] = (*PAYMENTS, *ARCHIVE, *CHANNELS, *VAULT, *REQUESTS, *STREAM, *INSPECTIONS)
+RULES: tuple[Rule, ...] = (*PAYMENTS, *ARCHIVE, *CHANNELS, *VAULT, *REQUESTS, *STREAM, *WEBHOOKS, *INSPECTIONS)

@@ -97,12 +97,15 @@ _ATTEMPTS = """
 """
 
 _LAG = """
-    SELECT w.id, extract(epoch FROM $1 - oldest.event_at)::float8 AS age_s
+    SELECT w.id, extract(epoch FROM $1 - least(oldest.event_at, held.event_at))::float8 AS age_s
       FROM webhooks w
       LEFT JOIN LATERAL (
         SELECT event_at FROM webhook_deliveries d
          WHERE d.webhook_id = w.id AND d.state = 'pending' ORDER BY event_id LIMIT 1
       ) AS oldest ON true
+     CROSS JOIN LATERAL (
+        SELECT min(event_at) AS event_at FROM webhook_held_lanes h WHERE h.webhook_id = w.id
+      ) AS held
      ORDER BY w.id
 """
 

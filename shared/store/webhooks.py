@@ -67,8 +67,10 @@ class Webhook:
     secret_created_at: datetime
     previous_secret_ends_at: datetime | None
     pending: int
+    held_channels: int
+    """Channels of which more waits than `pending` counts; events without a channel count as one."""
     oldest_pending_at: datetime | None
-    """When the oldest event happened whose delivery is pending."""
+    """When the oldest event happened that waits, about."""
     created_at: datetime
     updated_at: datetime
 
@@ -136,8 +138,12 @@ _COLUMNS = """
     (SELECT max(s.ends_at) FROM webhook_secrets s WHERE s.webhook_id = w.id AND s.ends_at > now())
       AS previous_secret_ends_at,
     (SELECT count(*) FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.state = 'pending') AS pending,
-    (SELECT d.event_at FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.state = 'pending'
-      ORDER BY d.event_id LIMIT 1) AS oldest_pending_at
+    (SELECT count(*) FROM webhook_held_lanes h WHERE h.webhook_id = w.id) AS held_channels,
+    least(
+      (SELECT d.event_at FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.state = 'pending'
+        ORDER BY d.event_id LIMIT 1),
+      (SELECT min(h.event_at) FROM webhook_held_lanes h WHERE h.webhook_id = w.id)
+    ) AS oldest_pending_at
 """
 
 _FIND = f"SELECT {_COLUMNS} FROM webhooks w WHERE w.id = $1"
@@ -180,6 +186,9 @@ _RESUME_LANES = """
 _DELETE = "DELETE FROM webhooks WHERE id = $1"
 
 _REWIND = "UPDATE webhooks SET position = least(position, $2), updated_at = now() WHERE id = $1"
+
+# Everything of such a lane comes after the position now, where planning meets it.
+_LET_GO = "DELETE FROM webhook_held_lanes WHERE webhook_id = $1 AND held_from > $2"
 
 
 async def find(conn: Connection, webhook_id: int) -> Webhook | None:
@@ -245,8 +254,9 @@ async def delete(conn: Connection, webhook_id: int) -> bool:
 
 
 async def rewind(conn: Connection, webhook_id: int, position: int) -> None:
-    """Send everything after `position` again, also what was delivered."""
+    """Send everything after `position` again, also what was delivered. In a transaction."""
     await conn.execute(_REWIND, webhook_id, position)
+    await conn.execute(_LET_GO, webhook_id, position)
 
 
 _ADD_TEST = f"""

@@ -54,7 +54,7 @@ def list_webhooks(as_json: AsJson = False) -> None:
         print_json([fields_of(webhook) for webhook in found])
         return
     print_table(
-        ["id", "url", "types", "state", "pending", "oldest pending", "last success", "failing since"],
+        ["id", "url", "types", "state", "pending", "held", "oldest pending", "last success", "failing since"],
         [
             (
                 str(webhook.id),
@@ -62,6 +62,7 @@ def list_webhooks(as_json: AsJson = False) -> None:
                 "all" if webhook.types is None else ", ".join(webhook.types),
                 webhook.state if webhook.reason is None else f"{webhook.state} ({webhook.reason})",
                 webhook.pending,
+                webhook.held_channels,
                 webhook.oldest_pending_at,
                 webhook.last_success_at,
                 webhook.failing_since,

@@ -1,8 +1,12 @@
-"""Whatever happens to senders and servers, a webhook sees each event at least once, and each channel in its order."""
+"""Whatever happens to senders and servers, a webhook sees each event at least once, and each channel in its order.
+
+Bounds are small, so that channels are held back and planned on all the time.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -13,9 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.store import webhook_claims
+from shared.store import events, webhook_claims, webhook_holding, webhook_planning, webhooks
 from shared.store.database import Database, Role
 from shared.store.errors import LeaseLostError
+from shared.store.events import EventKind, NewEvent
 from shared.store.webhook_claims import Outcome
 from shared.store.webhook_deliveries import Attempt
 from shared.store.webhooks import WebhookState
@@ -37,12 +42,32 @@ LANES = [*CHANNELS[:2], None]
 STEPS = st.lists(
     st.tuples(
         st.sampled_from(
-            ["happen", "plan", "claim", "send", "send", "succeed", "together", "fail", "later", "crash", "pause"]
+            [
+                *("happen", "happen", "flood", "spoil", "plan", "plan_badly", "claim", "send", "send", "succeed"),
+                *("together", "fail", "later", "crash", "pause", "replay"),
+            ]
         ),
         st.integers(0, 7),
     ),
-    max_size=40,
+    max_size=60,
 )
+
+
+class SpoiltError(Exception):
+    """What ends a transaction before its commit."""
+
+
+@pytest.fixture(autouse=True)
+def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in (
+        (webhook_planning, "MAX_PAGE", 5),
+        (webhook_planning, "MAX_PENDING", 12),
+        (webhook_planning, "LANE_BOUNDS", ((4, 3), (8, 2))),
+        (webhook_planning, "LEAST_OF_A_LANE", 1),
+        (webhook_holding, "EXTRA_PENDING", 2),
+        (webhook_holding, "WINDOW", 7),
+    ):
+        monkeypatch.setattr(module, name, value)
 
 
 @dataclass
@@ -57,6 +82,8 @@ class Play:
     """Lanes of which the next delivery was not sent yet, also those whose claim has ended."""
     sent: list[Lane] = field(default_factory=list)
     """Those of which it was sent and not settled."""
+    begin: int = 0
+    """Where the webhook stood at first."""
     seen: dict[str | None, list[int]] = field(default_factory=lambda: defaultdict(list))
     """By channel the events that the server has seen, in its order."""
     now: datetime = datetime(2027, 1, 1, tzinfo=UTC)
@@ -65,6 +92,33 @@ class Play:
         lane = LANES[number % len(LANES)]
         self.count += 1
         await self.office.happen(self.count, channel=lane)
+
+    async def flood(self, number: int) -> None:
+        for _ in range(2 + number):
+            await self.happen(number)
+
+    async def spoil(self, number: int) -> None:
+        """Numbers are given out for events that never are."""
+        with contextlib.suppress(SpoiltError):
+            async with self.office.database.transaction() as conn:
+                event = NewEvent(EventKind.CHANNEL_REFILLED, LANES[number % len(LANES)], {})
+                await events.add(conn, *[event] * (1 + number))
+                raise SpoiltError
+
+    async def plan_badly(self, number: int) -> None:
+        """A worker ends at the commit of a step."""
+        position = await self.office.position()
+        with contextlib.suppress(SpoiltError):
+            async with self.guard.transaction() as conn:
+                if number % 2:
+                    await webhook_planning.plan(conn, self.webhook_id, until=position, now=self.now)
+                else:
+                    await webhook_holding.plan_on(conn, self.webhook_id, turn=number, now=self.now)
+                raise SpoiltError
+
+    async def replay(self, number: int) -> None:
+        async with self.office.database.transaction() as conn:
+            await webhooks.rewind(conn, self.webhook_id, self.begin + 4 * number)
 
     async def plan(self, _: int) -> None:
         self.office.now_s = self.now.timestamp()
@@ -157,12 +211,12 @@ class Play:
     async def finish(self) -> None:
         """From now on everything works."""
         await self.pause(0)
-        for _ in range(4 * self.count + 20):
+        for _ in range(20 * self.count + 100):
             await self.plan(0)
             self.now += timedelta(hours=9)
             self.held.clear()
             await self.claim(2)
-            if not self.held:
+            if not self.held and not self.office.planning.has_held:
                 return
             while self.held:
                 await self.send(0)
@@ -180,14 +234,22 @@ async def play(url: str, steps: list[tuple[str, int]]) -> None:
         async with Caller(AddressGuard(LOOPBACK)) as caller:
             office = Office(database, caller, guard)
             webhook_id, _ = await office.add("https://shop.example/")
-            run = Play(office, webhook_id, guard)
+            run = Play(office, webhook_id, guard, begin=await office.position())
             for name, number in steps:
                 await getattr(run, name)(number)
             await run.finish()
         with psycopg.connect(url) as owner:
             happened = owner.execute("SELECT aa_address, id FROM events ORDER BY id").fetchall()
+            delivered = owner.execute(
+                "SELECT aa_address, event_id FROM webhook_deliveries ORDER BY event_id"
+            ).fetchall()
+            left = (
+                owner.execute("TABLE webhook_held_lanes").fetchall() + owner.execute("TABLE webhook_lanes").fetchall()
+            )
     finally:
         await database.close()
+    assert delivered == happened
+    assert left == []
     for lane in LANES:
         first_seen = list(dict.fromkeys(run.seen[lane]))
         assert first_seen == [number for of, number in happened if of == lane]
@@ -199,7 +261,7 @@ def common_url(postgres_url: str, _template: str) -> Iterator[str]:
         yield url
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_each_event_is_seen_and_each_channel_in_its_order(common_url: str, steps: list[tuple[str, int]]) -> None:
     """Events that were given up after all attempts cannot occur: there are too few steps for that."""

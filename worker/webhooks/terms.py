@@ -27,6 +27,8 @@ class WebhookPace:
     """How often it is looked for new events and for deliveries that are due, when no bell rings."""
     gather_s: float = 0.05
     """However much happens, events are looked for this rarely."""
+    held_s: float = 0.25
+    """How often it is looked whether enough of a held lane was sent to plan it on, if there is one."""
     retry_s: float = 1.0
     """After the database was away."""
     lag_s: float = 15.0

@@ -96,12 +96,14 @@ class Webhooks:
                 tasks.create_task(self._forget(), name="webhooks-forgetting")
 
     async def _plan(self, sending: Sending) -> None:
-        planning = Planning(self._guard, clock=self._clock)
+        pace = self._terms.pace
+        planning = Planning(self._guard, clock=self._clock, held_every_s=pace.held_s)
         while True:
             if await planning.round():
                 sending.wake()
-            await asyncio.sleep(self._terms.pace.gather_s)
-            await self._bell.sleep(self._terms.pace.poll_s)
+            await asyncio.sleep(pace.gather_s)
+            if not planning.is_behind:
+                await self._bell.sleep(pace.held_s if planning.has_held else pace.poll_s)
 
     async def _listen(self) -> None:
         with self._bus.subscribe(PAYMENT, CHANNEL_CHANGED, COMMAND, EVENT, limit=1) as subscription:

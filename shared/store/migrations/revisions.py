@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 VERSION_TABLE = "schema_revisions"
 """Where a database remembers which steps it has: one row for each branch."""
 
-REQUIRED_REVISION = "0009_pre"
+REQUIRED_REVISION = "0010_pre"
 """The expanding step without which this release does not work."""
 
-LAST_CONTRACTION = "0009_post"
+LAST_CONTRACTION = "0010_post"
 """The newest contracting step made with this release in mind; a later one may have removed what it uses."""
 
 Phase = Literal["all", "pre", "post"]

@@ -1,4 +1,4 @@
-"""Books in which everything is right: three channels, with every kind of row that a rule looks at."""
+"""Books in which everything is right: three channels and a webhook, with every kind of row that a rule looks at."""
 
 # ruff: noqa: S608 - statements are joined from constants only
 
@@ -66,6 +66,7 @@ async def keep_books(conn: asyncpg.Connection[Any]) -> None:
     await _payments(conn)
     await _units(conn)
     await _commands(conn)
+    await _webhook(conn)
     await conn.execute(
         "UPDATE assets SET at_risk_measured_at = now() + interval '1 hour', at_risk ="
         " (SELECT sum(greatest(0, deposited_by_me - spent_by_me + spent_by_peer - credit)) + 100000 FROM channels)"
@@ -257,4 +258,28 @@ async def _commands(conn: asyncpg.Connection[Any]) -> None:
     await conn.execute(
         "INSERT INTO kept_answers (api_key_id, idempotency_key, request_hash, command_id, status, body)"
         " VALUES (1, 'a', sha256('request'), 1, 200, '{}')"
+    )
+
+
+async def _webhook(conn: asyncpg.Connection[Any]) -> None:
+    """Everything was delivered but what was paid in one channel: the first payment waits, the others are held."""
+    await conn.execute(
+        f"""
+        INSERT INTO webhooks (url, position, updated_at)
+        SELECT 'https://shop.example/', last_value, now() - interval '2 hours' FROM payments_id_seq;
+        INSERT INTO webhook_deliveries (webhook_id, event_id, stream, kind, aa_address, event_at, state, finished_at)
+        SELECT w.id, e.id, s.name, e.kind, e.aa_address, e.at, e.state,
+               CASE e.state WHEN 'delivered' THEN now() - interval '1 hour' END
+          FROM webhooks w, event_stream s, (
+            SELECT id, kind, aa_address, recorded_at AS at, 'delivered' AS state FROM events
+            UNION ALL
+            SELECT id, 'payment_received', aa_address, accepted_at,
+                   CASE aa_address WHEN '{RECEIVING.channel}' THEN 'pending' ELSE 'delivered' END
+              FROM payments WHERE aa_address <> '{RECEIVING.channel}' OR amount_spent = 100
+          ) AS e;
+        INSERT INTO webhook_lanes (webhook_id, lane, due_at) SELECT id, '{RECEIVING.channel}', now() FROM webhooks;
+        INSERT INTO webhook_held_lanes (webhook_id, lane, held_from, event_at)
+        SELECT w.id, p.aa_address, p.id, p.accepted_at FROM webhooks w, payments p
+         WHERE p.aa_address = '{RECEIVING.channel}' AND p.amount_spent = 250;
+        """
     )

@@ -174,6 +174,15 @@ DAMAGES: dict[str, Damage] = {
     "forgotten_events_are_gone": Damage(
         "UPDATE event_stream SET gone_id = (SELECT min(id) FROM events)", {"kind": "channel_created_by_peer"}
     ),
+    "delivery_has_its_lane": Damage(
+        "DELETE FROM webhook_lanes", {"lane": RECEIVING.channel, "pending": 1, "has_lane": False}
+    ),
+    "held_lane_is_behind_its_webhook": Damage(
+        "UPDATE webhook_held_lanes SET held_from = 900000", {"lane": RECEIVING.channel, "held_from": 900_000}
+    ),
+    "event_is_delivered_or_held": Damage(
+        "DELETE FROM webhook_held_lanes", {**_OF_RECEIVING, "kind": "payment_received"}
+    ),
     "address_follows_from_parameters": Damage(_channel("timeout_s = 1001"), _OF_RECEIVING),
     "claim_proves_spent": Damage(
         _claim(RECEIVING.package(299, 50)), {**_OF_RECEIVING, "fault": "its amount_spent is 299, not 300"}

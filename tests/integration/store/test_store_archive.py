@@ -213,6 +213,21 @@ async def test_a_webhook_at_work_finds_what_it_has_not_planned_yet(
 
 
 @pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize(("state", "moves"), [("active", 1), ("paused", 3)])
+async def test_a_webhook_at_work_finds_what_it_holds_back(
+    worker: Database, owner: Connection, state: str, moves: int
+) -> None:
+    [first, second, third] = [payment.id for payment in await payments.page(owner)]
+    await owner.execute(
+        "WITH w AS (INSERT INTO webhooks (url, position, state) VALUES ('https://a.example/', $1, $2) RETURNING id)"
+        " INSERT INTO webhook_held_lanes (webhook_id, lane, held_from, event_at) SELECT id, $3, $4, now() FROM w",
+        *(third, state, address(0), second),
+    )
+    assert first < second
+    assert (await move(worker)).payments == moves
+
+
+@pytest.mark.usefixtures("finished")
 async def test_payments_lie_in_the_month_they_came_in(
     worker: Database, owner: asyncpg.Connection[asyncpg.Record]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from shared.store import channels, events, exposure, payments
+from shared.store import channels, events, exposure, payments, webhook_holding, webhook_planning
 from tests.integration.store.builders import PEER, address, insert_open, payment
 
 if TYPE_CHECKING:
@@ -115,6 +115,38 @@ async def test_what_is_new_is_found_without_reading_what_is_old(filled: Connecti
         "channels_not_watched",
         "channels_unfunded",
     }
+
+
+async def test_held_lanes_of_webhooks_are_planned_on_along_the_numbers(filled: Connection) -> None:
+    await filled.execute(
+        "INSERT INTO events (kind, data) SELECT 'channel_refilled', '{}' FROM generate_series(1, 5000); ANALYZE events"
+    )
+    await filled.execute("SET plan_cache_mode = force_generic_plan; PREPARE go_on AS " + webhook_holding._PLAN_ON)
+    going_on = f"EXECUTE go_on (1, '{{{address(1)}}}', '{{1}}', '{{9}}', 1, 99, 50, 20, NULL, now())"
+    plan = list(nodes(json.loads(await filled.fetchval("EXPLAIN (FORMAT JSON) " + going_on))[0]["Plan"]))
+    assert {index for _, index in scans(plan, "payments")} == {"payments_by_id"}
+    assert {index for _, index in scans(plan, "events")} == {"events_pkey"}
+
+
+async def test_what_waits_of_a_lane_is_counted_in_that_lane(filled: Connection) -> None:
+    await filled.execute(
+        """
+        INSERT INTO webhooks (url, position) VALUES ('https://shop.example/', 0);
+        INSERT INTO webhook_deliveries (webhook_id, event_id, stream, kind, aa_address, event_at)
+          SELECT w.id, n, 's', 'k', lpad((n % 20)::text, 32, '0'), now() FROM webhooks w, generate_series(1, 20000) n;
+        INSERT INTO webhook_held_lanes (webhook_id, lane, held_from, event_at)
+          SELECT w.id, lpad(n::text, 32, '0'), 30000, now() FROM webhooks w, generate_series(0, 19) n;
+        ANALYZE;
+        """
+    )
+    for name, statement, arguments in (
+        ("ready", webhook_holding._READY, "1, 500, 100"),
+        ("plan", webhook_planning._PLAN_AND_HOLD, "1, 1, 99, 50, NULL, now(), 1000"),
+    ):
+        await filled.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE {name} AS {statement}")
+        explained = await filled.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {name} ({arguments})")
+        plan = list(nodes(json.loads(explained)[0]["Plan"]))
+        assert {index for _, index in scans(plan, "webhook_deliveries")} == {"webhook_deliveries_waiting"}
 
 
 async def test_a_page_of_events_is_read_along_the_numbers(filled: Connection) -> None:

@@ -105,6 +105,8 @@ FORBIDDEN_TO_FRONTS = [
     "DELETE FROM webhook_deliveries",
     "UPDATE webhook_lanes SET claim = 0",
     "DELETE FROM webhook_lanes",
+    "INSERT INTO webhook_held_lanes (webhook_id, lane, held_from, event_at) VALUES (1, '', 1, now())",
+    "UPDATE webhook_held_lanes SET held_from = 1",
     "INSERT INTO webhook_attempts (webhook_id, event_id, number) VALUES (1, 1, 1)",
     # What was asked for, what came for it, and what was told of that.
     "UPDATE payment_requests SET amount = 1",
