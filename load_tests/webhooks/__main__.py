@@ -7,49 +7,39 @@ import contextlib
 import json
 import os
 import platform
-import random
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from load_tests.bench.cpu import CpuMeter
-from shared.bus import Bus
-from shared.obyte.keys import KeyPair
-from shared.sealing import seal
+from load_tests.webhooks.flood import latencies
+from load_tests.webhooks.stage import LOOPBACK, Stage, percentile_ms, receiver
 from shared.settings import load_settings
-from shared.store import events, lease, webhooks
+from shared.store import events, lease
 from shared.store.database import Database, Role
 from shared.store.events import EventKind, NewEvent
 from shared.store.migrations import migrate
-from shared.store.webhooks import NewWebhook
 from shared.webhooks.addresses import AddressGuard
 from shared.webhooks.calling import Caller
-from shared.webhooks.signing import new_secret
 from sluice.machine.embedded import EmbeddedServices
-from worker.alarms import Alarms
-from worker.guard import Guard
-from worker.webhooks.terms import MAX_CONNECTIONS, WebhookTerms, reader_of
-from worker.webhooks.webhooks import Webhooks
+from worker.webhooks.terms import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator
 
-LOOPBACK = ("127.0.0.0/8",)
-KEY = KeyPair(bytes(31) + b"\x01")
 CALLS_AT_ONCE = 16
 _PAGE = 1_000
 _BOUND_S = 600.0
 _TICK_S = 0.005
 _IDLE_S = 3.0
+_TOLD = 300
+"""Events of other channels whose latency is measured."""
 _STATISTICS_S = 1.5
 """Postgres adds its statistics up once a second."""
 
@@ -77,22 +67,15 @@ class Row:
     repeated: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """Where it is measured."""
-
-    database: Database
-    receiver: str
-    postgres: CpuMeter
-    held: lease.Lease
-
-
 def main(
     events_: Annotated[int, typer.Option("--events", min=100, help="Events to send to one webhook.")] = 5_000,
     channels: Annotated[int, typer.Option(min=1, help="Channels that they belong to.")] = 200,
+    flood: Annotated[int, typer.Option(min=1_000, help="Payments that one channel floods the others with.")] = 50_000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file too.")] = None,
 ) -> None:
     """Measure how many events per second one webhook is sent: over many channels, in one, and beside one that hangs.
+
+    Then, how late events of other channels come while one channel has a flood of payments to tell of.
 
     The receiver is a process on loopback that takes everything at once. In the same run the bare calls are measured,
     without a database, as the measure of the machine.
@@ -101,29 +84,14 @@ def main(
     """
     console = Console()
     with tempfile.TemporaryDirectory(prefix="sluice-webhooks-") as home, receiver() as url:
-        report = asyncio.run(_measure(Path(home), url, events_, channels))
+        report = asyncio.run(_measure(Path(home), url, events_, channels, flood))
     _show(report, console)
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(report, indent=1) + "\n")
 
 
-@contextlib.contextmanager
-def receiver() -> Iterator[str]:
-    """Run a receiver; yield its URL without a path."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "load_tests.webhooks.receiver"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("the receiver has no pipes")
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
-
-
-async def _measure(home: Path, url: str, count: int, channels: int) -> dict[str, Any]:
+async def _measure(home: Path, url: str, count: int, channels: int, flood: int) -> dict[str, Any]:
     services = EmbeddedServices(load_settings(home=home, redis_url=None, log_level="error"))
     with services as settings:
         await asyncio.to_thread(migrate, settings.database_dsn)
@@ -138,12 +106,13 @@ async def _measure(home: Path, url: str, count: int, channels: int) -> dict[str,
             bare = await _bare_calls(stage, count)
             async with _lags() as lags:
                 await asyncio.sleep(_IDLE_S)
-            idle = {"p50": _percentile_ms(lags, 0.5), "p99": _percentile_ms(lags, 0.99)}
+            idle = {"p50": percentile_ms(lags, 0.5), "p99": percentile_ms(lags, 0.99)}
             rows = [
                 await _round(stage, "many channels", count, channels),
                 await _round(stage, "one channel", max(100, count // 5), 1),
                 await _round(stage, "beside one hanging", count, channels, beside="/hangs"),
             ]
+            quiet, flooded = await latencies(stage, count=_TOLD, flood=flood)
         finally:
             await database.close()
     return {
@@ -151,7 +120,12 @@ async def _measure(home: Path, url: str, count: int, channels: int) -> dict[str,
         "bare_calls_per_second": bare,
         "lag_of_an_idle_loop_ms": idle,
         "rows": [asdict(row) for row in rows],
-        "ratios": {f"{row.what} to bare calls": row.per_second / bare for row in rows},
+        "latencies": [asdict(quiet), asdict(flooded)],
+        "ratios": {
+            **{f"{row.what} to bare calls": row.per_second / bare for row in rows},
+            "median latency beside a flood to quiet": flooded.p50_ms / quiet.p50_ms,
+            "p99 of latency beside a flood to quiet": flooded.p99_ms / quiet.p99_ms,
+        },
     }
 
 
@@ -175,48 +149,23 @@ async def _bare_calls(stage: Stage, count: int) -> float:
 async def _round(stage: Stage, what: str, count: int, channels: int, *, beside: str | None = None) -> Row:
     """Let events happen, then let them be sent. From the first message to the last outcome on record."""
     path = "/" + what.replace(" ", "-")
-    terms = WebhookTerms(stage.database, AddressGuard(LOOPBACK), reader_of(KEY))
-    numbers: list[int] = []
-    async with stage.database.transaction() as conn:
-        await conn.execute("DELETE FROM webhooks")
-        await webhooks.declare_signer(conn, terms.reader.public_key)
-        for url in filter(None, (path, beside)):
-            sealed = seal(new_secret(os.urandom).text, terms.reader.public_key)
-            position = await events.newest_id(conn)
-            new = NewWebhook(stage.receiver + url, "", None, position, sealed)
-            made, _ = await webhooks.create(conn, new, at_most=20)
-            numbers.append(made)
+    numbers = await stage.begin(path, *([beside] if beside else []))
     await _happen(stage.database, count, channels)
     before = await _committed(stage.database)
     cpu_s, postgres_s, began_s = time.process_time(), stage.postgres.seconds(), time.monotonic()
-    async with _sending(stage, terms), _lags() as lags:
+    async with stage.sending(), _lags() as lags:
         await _until_done(stage.database, numbers[0], count)
     took_s = time.monotonic() - began_s
     cpu_s, postgres_s = time.process_time() - cpu_s, stage.postgres.seconds() - postgres_s
     transactions = await _committed(stage.database) - before
-    async with httpx.AsyncClient(trust_env=False) as client:
-        tally = (await client.get(stage.receiver + path)).json()
+    tally = await stage.tally(path)
     if tally["taken"] - tally["repeated"] != count or tally["disordered"]:
         raise RuntimeError(f"{count} events were sent in order, and this came: {tally}")
     each_us = 1e6 / count
     return Row(
         what, channels, count, count / took_s, transactions / count, cpu_s * each_us, postgres_s * each_us,
-        _percentile_ms(lags, 0.5), _percentile_ms(lags, 0.99), _percentile_ms(lags, 1.0), tally["repeated"],
+        percentile_ms(lags, 0.5), percentile_ms(lags, 0.99), percentile_ms(lags, 1.0), tally["repeated"],
     )  # fmt: skip
-
-
-@contextlib.asynccontextmanager
-async def _sending(stage: Stage, terms: WebhookTerms) -> AsyncIterator[None]:
-    bus = Bus(None)
-    alarms = Alarms(Guard(stage.database, stage.held))
-    sender = Webhooks(stage.held, terms, bus, alarms, clock=time.time, monotonic=time.monotonic, jitter=random.random)
-    task = asyncio.create_task(sender.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await bus.close()
 
 
 @contextlib.asynccontextmanager
@@ -236,10 +185,6 @@ async def _lags() -> AsyncIterator[list[float]]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def _percentile_ms(seconds: Sequence[float], share: float) -> float:
-    return 1_000 * sorted(seconds)[int(share * (len(seconds) - 1))]
 
 
 async def _happen(database: Database, count: int, channels: int) -> None:
@@ -293,6 +238,11 @@ def _show(report: dict[str, Any], console: Console) -> None:
     idle = report["lag_of_an_idle_loop_ms"]
     console.print(f"an idle loop on this machine lags by {idle['p50']:.1f} ms, p99 {idle['p99']:.1f} ms")
     console.print(f"bare calls, {CALLS_AT_ONCE} at a time: {report['bare_calls_per_second']:,.0f} per s")
+    for row in report["latencies"]:
+        console.print(
+            f"from event to receiver, {row['what']}: {row['p50_ms']:.0f} ms, p99 {row['p99_ms']:.0f}, worst"
+            f" {row['worst_ms']:.0f}; of the flood {row['flood_left']:,} are left"
+        )
     for name, figure in report["ratios"].items():
         console.print(f"  {name:<40} {figure:.2f}")
 

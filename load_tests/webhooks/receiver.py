@@ -1,7 +1,8 @@
 """A receiver of webhooks in a process of its own: `python -m load_tests.webhooks.receiver`; prints its port.
 
 It takes everything at once and keeps count for each path: how many messages, how many of them again, how many after a
-later one of their channel. `GET` of a path tells that as JSON. A path that begins with `/hangs` is never answered.
+later one of their channel, and how long after they happened those came that say when (`happened_s` in their data).
+`GET` of a path tells that as JSON. A path that begins with `/hangs` is never answered.
 """
 
 from __future__ import annotations
@@ -12,27 +13,31 @@ import sys
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 _TAKEN = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 @dataclass
 class Tally:
-    """What has come to one path. Times are of this process's clock, in seconds."""
+    """What has come to one path. Times are of the machine's monotonic clock, in seconds."""
 
     taken: int = 0
     repeated: int = 0
     disordered: int = 0
     first_s: float = 0.0
     last_s: float = 0.0
+    latencies_s: list[float] = field(default_factory=list)
     newest: dict[str, int] = field(default_factory=dict)
     """By channel the number of the newest event."""
 
-    def take(self, event: dict[str, object]) -> None:
+    def take(self, event: dict[str, Any]) -> None:
         """Count an event."""
         self.last_s = time.monotonic()
         self.first_s = self.first_s or self.last_s
         self.taken += 1
+        if "happened_s" in event["data"]:
+            self.latencies_s.append(self.last_s - event["data"]["happened_s"])
         number, channel = int(str(event["id"]).rpartition("-")[2]), str(event["aa_address"])
         newest = self.newest.get(channel, 0)
         self.repeated += number == newest
