@@ -9,7 +9,7 @@ PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11,\
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo up test test-upgrade lint bench chaos docs-settings docs-cli lock clean
+.PHONY: help demo up test test-upgrade lint bench load chaos docs-settings docs-cli lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -32,10 +32,14 @@ test-upgrade: $(INSTALLED) ## the previous release (infra/previous-release) on t
 bench: $(INSTALLED) ## the benchmark table, against its floors and targets (QUICK=1: in under two minutes)
 	@$(PY) -m load_tests.bench run $(if $(QUICK),--quick) $(ARGS)
 
+load: $(INSTALLED) ## payers with real channels, by locust (PROFILE=steady, burst, many or few; docs/load_testing.md)
+	@$(PY) -m load_tests.crowd $(PROFILE) $(ARGS)
+
 lint: $(INSTALLED) ## style, types, the arrows between packages, generated pages
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy infra/compose/roll
 	$(VENV)/bin/lint-imports
 	$(PY) -m shared.settings_docs --check
 	$(PY) -m sluice.cli.docs --check
