@@ -82,12 +82,10 @@ class PayingUser(User):
         self._channel: LoadChannel | None = None
 
     def on_start(self) -> None:
-        """Take the channel of a payer who does not pay now."""
-        run = STAGE.run
-        self._channel = None if run is None else run.crowd.take()
-        if run is None or self._channel is None:
-            raise StopUser
-        self._line = Line(run.url)
+        """Take the channel of a payer who does not pay now; a user without one stops before his first payment."""
+        if STAGE.run is not None:
+            self._channel = STAGE.run.crowd.take()
+            self._line = Line(STAGE.run.url)
 
     def on_stop(self) -> None:
         """Let another one pay."""
@@ -218,7 +216,7 @@ def _stop(**_: Any) -> None:
 
 def _end(environment: Environment, **_: Any) -> None:
     """Hold everything to account."""
-    run, STAGE.run = STAGE.run, None
+    run, STAGE.run, STAGE.has_failed = STAGE.run, None, False
     if run is None:
         return
     options: Any = environment.parsed_options
