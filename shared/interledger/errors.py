@@ -58,5 +58,5 @@ class ClaimError(InterledgerError):
 class StateError(InterledgerError):
     """We asked a state machine for what its state does not allow.
 
-    Codes: `not_open`, `not_judging`, `request_limit`, `not_answering`, `frame_too_long`.
+    Codes: `not_open`, `not_judging`, `request_limit`, `not_answering`.
     """

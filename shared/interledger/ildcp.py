@@ -3,31 +3,29 @@
     asks      prepare to `peer.config`, amount 0, the well-known condition, no data
     answers   fulfill with 32 zero bytes; data = address VarOctetString · asset scale UInt8 · asset code VarOctetString
 
-The well-known condition is SHA-256 of 32 zero bytes. `peer.settle` (RFC-0038) is answered likewise; that document
-prints the hash of the empty string instead, so for it both are taken.
+The well-known condition is SHA-256 of 32 zero bytes. Anything else under `peer.` has no answer but a refusal here, and
+nothing under it is ever forwarded.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.interledger import oer
-from shared.interledger.addresses import MAX_ADDRESS_LENGTH, address_octets, read_address
+from shared.interledger.addresses import MAX_ADDRESS_LENGTH, address_octets, is_peer_address, read_address
 from shared.interledger.errors import DecodingError, PeerRequestError
-from shared.interledger.packets import CONDITION_BYTES, Fulfill, Packet, Prepare, condition_of
+from shared.interledger.packets import CONDITION_BYTES, Fulfill, Packet, Prepare, Reject, condition_of
+from shared.interledger.rejections import IlpError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
 CONFIG_ADDRESS = "peer.config"
-SETTLE_ADDRESS = "peer.settle"
 PEER_FULFILLMENT = bytes(CONDITION_BYTES)
 PEER_CONDITION = condition_of(PEER_FULFILLMENT)
-PRINTED_SETTLE_CONDITION = hashlib.sha256(b"").digest()
 REQUEST_LIFETIME = timedelta(seconds=60)
 MAX_ASSET_CODE_BYTES = 255
 
@@ -62,10 +60,19 @@ def check_config_request(prepare: Prepare, now: datetime) -> None:
         raise PeerRequestError("expired", "expiresAt", "should lie in the future")
 
 
-def is_settle_request(prepare: Prepare) -> bool:
-    """Whether this is a message for a settlement engine, with either of the two conditions in use."""
-    conditions = PEER_CONDITION, PRINTED_SETTLE_CONDITION
-    return prepare.destination == SETTLE_ADDRESS and prepare.condition in conditions
+def answer_peer(prepare: Prepare, details: AccountDetails, now: datetime, ours: str) -> Fulfill | Reject | None:
+    """Return the answer to what goes to `peer.`; None for a packet that goes elsewhere (DCP-1, DCP-3).
+
+    Raises EncodingError for details that no packet carries.
+    """
+    if not is_peer_address(prepare.destination):
+        return None
+    try:
+        check_config_request(prepare, now)
+    except PeerRequestError as error:
+        code = IlpError.BAD_REQUEST if error.code == "expired" else IlpError.INVALID_PACKET
+        return Reject(code, ours, str(error))
+    return config_response(details)
 
 
 def config_response(details: AccountDetails) -> Fulfill:

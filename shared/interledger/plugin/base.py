@@ -108,9 +108,7 @@ class LedgerPlugin(abc.ABC):
             raise NotAcceptedError("no data handler is registered")
         with self._connecting.owing():
             reply = await _awaited(self._data_handler(data))
-        if not isinstance(reply, bytes | bytearray | memoryview):
-            raise NotAcceptedError("the data handler gave no bytes")
-        return bytes(reply)
+        return _checked_bytes(reply, "what the data handler gives")
 
     async def _incoming_money(self, amount: int) -> None:
         """Tell the host of money. Raises NotAcceptedError (LPI-12), and what the handler raises."""
@@ -146,9 +144,9 @@ class LedgerPlugin(abc.ABC):
 
     async def send_data(self, data: bytes) -> bytes:
         """Send one ILP packet and return the reply (LPI-7). Raises WrongTypeError, NotConnectedError and others."""
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise WrongTypeError("data should be bytes")
-        return bytes(await self._connecting.while_connected(self._send_data(bytes(data))))
+        data = _checked_bytes(data, "data")
+        reply = await self._connecting.while_connected(self._send_data(data))
+        return _checked_bytes(reply, "the reply")
 
     async def send_money(self, amount: int | str) -> None:
         """Pay `amount` units, at least one; return when the peer has acknowledged (LPI-8).
@@ -221,6 +219,12 @@ def _is_abstract(method: object) -> bool:
 
 async def _otherwise(_self: LedgerPlugin, *_args: object) -> None:
     raise NotAcceptedError("this plugin does that in a way of its own")
+
+
+def _checked_bytes(value: object, what: str) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise WrongTypeError(f"{what} should be bytes")
+    return bytes(value)
 
 
 def _check_callable(handler: object) -> None:

@@ -15,15 +15,16 @@ After `send_money` only a MoneyNotSentError says that nothing has left; any othe
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
+from shared.interledger.btp.frames import Error
 from shared.interledger.btp.refusals import code_of, message_in
 from shared.interledger.errors import InterledgerError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.interledger.btp.frames import Entries, Error
+    from shared.interledger.btp.frames import Entries
 
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -31,7 +32,7 @@ _WORD = re.compile(r"(?<!^)(?=[A-Z])")
 class LedgerPluginError(InterledgerError):
     """Base of all of these; the message is all that they are made with."""
 
-    name: ClassVar[str] = "LedgerPluginError"
+    name: str = "LedgerPluginError"
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -122,22 +123,22 @@ class InsufficientBalanceError(LedgerPluginError):
 
 
 class BtpError(LedgerPluginError):
-    """The peer answered ERROR. `peer_code` (T00, F00 …), `data` and the rest are as they came."""
+    """The peer answered ERROR. All fields are as they came, `code` (T00, F00 …) and `name` too."""
 
     name = "BtpError"
 
     def __init__(
         self,
-        peer_code: str,
+        code: str,
         name: str,
         triggered_at: datetime | None = None,
         data: str = "",
         protocol_data: Entries = (),
-        message: str | None = None,
     ) -> None:
-        super().__init__(f"{peer_code} {name}: {data if message is None else message}")
-        self.peer_code = peer_code
-        self.peer_name = name
+        said = message_in(Error(0, code, name, triggered_at, data, protocol_data))
+        super().__init__(f"{code} {name}: {said}")
+        self.code = code
+        self.name = name
         self.triggered_at = triggered_at
         self.data = data
         self.protocol_data = protocol_data
@@ -145,4 +146,4 @@ class BtpError(LedgerPluginError):
     @classmethod
     def of(cls, error: Error) -> BtpError:
         """Return what an ERROR frame says."""
-        return cls(error.code, error.name, error.triggered_at, error.data, error.entries, message_in(error))
+        return cls(error.code, error.name, error.triggered_at, error.data, error.entries)

@@ -17,6 +17,7 @@ from shared.interledger.plugin.errors import InvalidServicesError
 
 _PLACE = re.compile(r"%([sdjoO%])")
 _WIDTH = 120
+_UNSHOWN: Final = {"j": "[Circular]", "d": "NaN"}
 _LEVELS: Final = {
     "trace": ("trace", "debug"),
     "debug": ("debug",),
@@ -91,5 +92,5 @@ def _shown(kind: str, value: Any) -> str:
                 return " ".join(repr(value).split())
             case _:
                 return str(value)
-    except (TypeError, ValueError, RecursionError, OverflowError):
-        return "[Circular]" if kind == "j" else "NaN" if kind == "d" else "[unprintable]"
+    except Exception:  # noqa: BLE001 - what cannot be shown must not break who only wants to log
+        return _UNSHOWN.get(kind, "[unprintable]")

@@ -376,8 +376,18 @@ async def test_handlers_are_there_once_and_can_be_taken_away() -> None:
 async def test_a_handler_that_gives_no_bytes_is_an_error_and_no_reply() -> None:
     plugin = Plugin()
     plugin.register_data_handler(lambda _data: "text")  # type: ignore[arg-type, return-value]
-    with pytest.raises(NotAcceptedError):
+    with pytest.raises(WrongTypeError):
         await plugin._incoming_data(b"")
+
+
+async def test_a_reply_is_bytes_or_an_error() -> None:
+    class Broken(Plugin):
+        async def _send_data(self, data: bytes) -> bytes:
+            return len(data)  # type: ignore[return-value]
+
+    async with Broken() as plugin:
+        with pytest.raises(WrongTypeError):
+            await plugin.send_data(b"abc")
 
 
 async def test_an_ending_waits_for_replies_that_are_owed() -> None:

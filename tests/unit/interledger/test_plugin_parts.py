@@ -73,7 +73,7 @@ def test_errors_of_the_host_have_names_too() -> None:
 def test_an_error_of_the_peer_keeps_what_it_said() -> None:
     at = datetime(2026, 11, 20, tzinfo=UTC)
     error = BtpError.of(Error(1, "F08", "InsufficientBalanceError", at, '{"message":"too much"}'))
-    assert (error.peer_code, error.peer_name, error.triggered_at) == ("F08", "InsufficientBalanceError", at)
+    assert (error.code, error.name, error.triggered_at) == ("F08", "InsufficientBalanceError", at)
     assert error.data == '{"message":"too much"}'
     assert str(error) == "F08 InsufficientBalanceError: too much"
 
