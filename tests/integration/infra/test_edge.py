@@ -27,7 +27,10 @@ BOUND_S = 20
 
 @dataclass
 class StandIn:
-    """A front that keeps what it was asked. `dies_at`: the path whose requests it takes, to hang up on them."""
+    """A front that keeps what it was asked, and the connection unless it is asked to close it.
+
+    `dies_at`: the path whose requests it takes, to hang up on them.
+    """
 
     dies_at: str = ""
     heads: list[str] = field(default_factory=list)
@@ -44,6 +47,8 @@ class StandIn:
                     return
                 writer.write(ANSWER)
                 await writer.drain()
+                if "close" in self.headers("connection"):
+                    return
         except (asyncio.IncompleteReadError, ConnectionError):
             return
         finally:

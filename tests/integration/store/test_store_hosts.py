@@ -143,6 +143,7 @@ async def test_a_standby_is_left_for_the_one_that_takes_writes(
 
     async def connect(dsn: str, **options: object) -> object:
         if options["host"] == "standby":
+            assert options["target_session_attrs"] == "read-write", "otherwise it would have been taken"
             raise asyncpg.TargetServerAttributeNotMatched("it follows")
         if options["host"] == "refused":
             raise ConnectionRefusedError
