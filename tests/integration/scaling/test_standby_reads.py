@@ -155,10 +155,18 @@ async def test_history_is_read_for_a_while_without_a_primary(pair: Pair) -> None
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_primary_is_no_standby(pair: Pair) -> None:
-    """Whatever was promoted has a past of its own."""
+async def test_the_books_are_audited_on_the_standby(pair: Pair) -> None:
+    async with snapshot(pair.standby.url(), statement_s=10) as conn:
+        assert await conn.fetchval("SELECT count(*) FROM all_payments") >= 0
+        assert await conn.fetchval("SELECT pg_is_in_recovery()")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_was_promoted_is_no_standby_any_more(pair: Pair) -> None:
+    """It has a past of its own from then on; the last test, because there is no way back."""
+    await pair.standby.promote()
     primary = await Database.connect(pair.primary.url(), role=Role.FRONT)
-    other = await Database.connect(pair.primary.url(), role=Role.FRONT, for_reading=True)
+    other = await Database.connect(pair.standby.url(), role=Role.FRONT, for_reading=True)
     history = History(primary, other, max_lag_s=5)
 
     async def look(read: Read) -> bool:
@@ -167,10 +175,3 @@ async def test_a_primary_is_no_standby(pair: Pair) -> None:
     assert await history.read(look) == (False, False)
     await history.close()
     await primary.close()
-
-
-@pytest.mark.asyncio(loop_scope="module")
-async def test_the_books_are_audited_on_the_standby(pair: Pair) -> None:
-    async with snapshot(pair.standby.url(), statement_s=10) as conn:
-        assert await conn.fetchval("SELECT count(*) FROM all_payments") >= 0
-        assert await conn.fetchval("SELECT pg_is_in_recovery()")
