@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from shared.store.webhook_deliveries import COLUMNS, Delivery, DeliveryState, delivery_of
+from shared.store.webhook_deliveries import COLUMNS, Delivery, DeliveryState, delivery_of, waiting_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.store.webhook_deliveries import Attempt
 
 MAX_DURATION_MS = 2**31 - 1
+MAX_EVENT = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +89,10 @@ _CLAIM = """
     RETURNING l.lane, l.claim
 """
 
-# The order names the whole of one index, so that no other one is walked past other lanes, whatever the statistics say.
 _HEADS = f"""
     SELECT {COLUMNS}, wanted.claim
       FROM unnest($2::text[], $3::bigint[]) AS wanted (lane, claim)
-     CROSS JOIN LATERAL (
-       SELECT * FROM webhook_deliveries
-        WHERE state = 'pending' AND (webhook_id, lane, event_id) > ($1, wanted.lane, 0)
-          AND (webhook_id, lane) <= ($1, wanted.lane)
-        ORDER BY webhook_id, lane, event_id LIMIT $4
-     ) AS d
+     CROSS JOIN LATERAL ({waiting_in("wanted.lane", str(MAX_EVENT), "$4")}) AS d
      ORDER BY wanted.lane, d.event_id
 """
 
@@ -165,7 +160,7 @@ _SETTLE = """
     ), lanes AS MATERIALIZED (
       SELECT o.lane, o.due_at, o.is_kept, EXISTS (
                SELECT FROM webhook_deliveries d
-                WHERE d.webhook_id = $1 AND d.lane = o.lane AND d.state = 'pending'
+                WHERE d.webhook_id = $1 AND d.lane = o.lane AND d.finished_at IS NULL
                   AND (d.event_id <> o.event_id OR o.state = 'pending')
              ) AS goes_on
         FROM outcomes o

@@ -81,6 +81,21 @@ COLUMNS = """
     d.next_attempt_at, d.created_at, d.finished_at
 """
 
+
+def waiting_in(lane: str, until: str, limit: str) -> str:
+    """Return the statement for what waits of a lane of webhook `$1` up to event `until`, at most the oldest `limit`.
+
+    It has to be read along the index by lanes, whatever the statistics say, or every other lane is walked past. So the
+    order names the whole of that index, and what waits is told by what no other index is about.
+    """
+    return f"""
+       SELECT * FROM webhook_deliveries
+        WHERE finished_at IS NULL AND (webhook_id, lane, event_id) > ($1, {lane}, 0)
+          AND (webhook_id, lane, event_id) <= ($1, {lane}, {until})
+        ORDER BY webhook_id, lane, event_id LIMIT {limit}
+    """
+
+
 _FIND = f"SELECT {COLUMNS} FROM webhook_deliveries d WHERE webhook_id = $1 AND event_id = $2"
 
 _PAGE = f"""

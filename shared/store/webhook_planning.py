@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.store.events import EventKind
+from shared.store.webhook_deliveries import waiting_in
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -86,18 +87,8 @@ PAYMENTS = f"SELECT id, '{EventKind.PAYMENT_RECEIVED}', aa_address, accepted_at,
 
 
 def waiting(lane: str, until: str, limit: str) -> str:
-    """Return the statement that counts what waits of a lane up to the event `until`, and no further than `limit`.
-
-    The order names the whole of one index, so that no other one is walked past other lanes, whatever statistics say.
-    """
-    return f"""
-      SELECT count(*) AS number FROM (
-        SELECT FROM webhook_deliveries
-         WHERE state = 'pending' AND (webhook_id, lane, event_id) > ($1, {lane}, 0)
-           AND (webhook_id, lane, event_id) <= ($1, {lane}, {until})
-         ORDER BY webhook_id, lane, event_id LIMIT {limit}
-      ) AS first
-    """
+    """Return the statement that counts what waits of a lane up to the event `until`, and no further than `limit`."""
+    return f"SELECT count(*) AS number FROM ({waiting_in(lane, until, limit)}) AS first"
 
 
 def written_down(source: str, now: str) -> str:

@@ -15,6 +15,10 @@ CREATE TABLE webhook_held_lanes (
   PRIMARY KEY (webhook_id, lane)
 );
 
+-- What waits in a lane. No other index is about `finished_at IS NULL`: the one for the oldest delivery of a webhook was
+-- read in its place, past all other lanes, as long as there were no statistics.
+CREATE INDEX webhook_deliveries_by_lane ON webhook_deliveries (webhook_id, lane, event_id) WHERE finished_at IS NULL;
+
 -- As before, and what a held lane still has to read stays as well.
 CREATE OR REPLACE FUNCTION archive_payments(
   after_channel text, channels_at_once integer, rows_at_once integer, older_than_s double precision,
