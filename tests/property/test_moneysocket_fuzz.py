@@ -111,7 +111,7 @@ def bent_messages(draw: st.DrawFn) -> dict[str, Any]:
     message = dict(draw(clear_texts))
     for _ in range(draw(st.integers(0, 3))):
         message[draw(st.sampled_from(sorted(message)) | st.text(max_size=9))] = draw(values)
-    if isinstance(message.get("wad"), dict) and draw(st.booleans()):
+    if isinstance(message.get("wad"), dict) and message["wad"] and draw(st.booleans()):
         wad = message["wad"] = dict(message["wad"])
         wad[draw(st.sampled_from(sorted(wad)))] = draw(values)
     if draw(st.booleans()):
