@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from load_tests.bench.channels import fill
 from load_tests.bench.client import Answers, Client, Job, request
-from load_tests.bench.machine import Machine, Server
+from load_tests.bench.machine import Machine, Server, as_shipped
 from load_tests.bench.payers import BenchPayer, badly_signed, random_bodies
 from load_tests.bench.plans import PAID, REFUSED
 from load_tests.bench.report import this_machine
@@ -43,13 +43,16 @@ FLOODS = (HOT, FORGED, COPIES)
 
 _CHANNELS = 1_000
 _OTHERS = 16
-_OTHERS_PACE_S = 0.05
+_OTHERS_PACE_S = 0.1
 _FLOODING = 64
 _FLOOD_PER_S = 4_000
 """More than a front of this machine answers: so many payments of the flood are signed ahead."""
 _FLOODER = "198.51.100.7"
 _AHEAD_S = 0.5
 
+_LIMITS = (
+    "limit_payments_per_channel", "limit_refusals_per_channel", "limit_posts_per_address", "accept_queue_max",
+)  # fmt: skip
 _SHORT_QUEUE = 32
 _CROWDED = 512
 _CROWDED_PAUSE_S = 0.1
@@ -124,13 +127,9 @@ class _Stage:
         self._payers = [BenchPayer(number) for number in range(_CHANNELS)]
         dsn = here.database("fairness")
         asyncio.run(fill(dsn, self._payers, _CHANNELS, self.chance))
-        shipped: dict[str, Any] = {
-            "limit_payments_per_channel": 1_000,
-            "limit_refusals_per_channel": 20,
-            "limit_posts_per_address": 2_000,
-        }
-        self.front = here.front("front", dsn, **shipped)
-        self.short = here.front("front-short-queue", dsn, accept_queue_max=_SHORT_QUEUE, accept_batch_max=_SHORT_QUEUE)
+        limits = as_shipped(*_LIMITS)
+        self.front = here.front("front", dsn, **limits)
+        self.short = here.front("front-short-queue", dsn, **(limits | {"accept_queue_max": _SHORT_QUEUE}))
         here.wait_ready()
         self._hot, *self._rest = self._payers
         for server in (self.front, self.short):

@@ -32,6 +32,9 @@ FASTAPI = "bare FastAPI"
 FLOORS = (ASGI, FASTAPI)
 """Nothing is paid: what a server costs that does nothing."""
 
+_SHARE_OF_SLOW = 3
+"""What takes several times as long for each payment gets fewer of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -58,7 +61,8 @@ def plans(worlds: Worlds, size: Size, chance: random.Random) -> list[Plan]:
         expect: bytes = PAID,
     ) -> None:
         if size.wants(what) or what in FLOORS:
-            found.extend(Plan(what, n, size.payments[n], servers(), make, expect) for n in connections)
+            share = _SHARE_OF_SLOW if what in (ONE_COMMIT, BATCHES_OF_ONE) else 1
+            found.extend(Plan(what, n, size.payments[n] // share, servers(), make, expect) for n in connections)
 
     def front() -> Sequence[Server]:
         return [main.front]
@@ -75,7 +79,7 @@ def plans(worlds: Worlds, size: Size, chance: random.Random) -> list[Plan]:
     add(BAD_SIGNATURES, size.few, front, lambda count: map(badly_signed, chance.choices(main.paid, k=count)), REFUSED)
     add(OVER_CREDIT, size.few, front, lambda count: _overdrawn(main.payers, count, chance), REFUSED)
     add(ASGI, size.connections, lambda: [worlds.asgi], lambda count: iter(chance.choices(main.paid, k=count)))
-    add(FASTAPI, size.connections, lambda: [worlds.fastapi], lambda count: iter(chance.choices(main.paid, k=count)))
+    add(FASTAPI, size.side, lambda: [worlds.fastapi], lambda count: iter(chance.choices(main.paid, k=count)))
     return found
 
 

@@ -65,12 +65,13 @@ QUICK = Size(
     rounds=3,
     tables=(100, 10_000, 100_000),
     main=10_000,
-    most_payers=5_000,
+    most_payers=2_000,
     payments={1: 100, 8: 400, 32: 1_000, 128: 1_500, 512: 2_000},
     side=(32, 128),
     few=(32,),
     floor_calls=1_000,
     pgbench_s=1.0,
+    pgbench_begins_s=0.5,
 )
 
 SMOKE = Size(
