@@ -8,7 +8,7 @@ import sys
 from load_tests.cpu_guard import figures
 from load_tests.cpu_guard.counting import CountingError, count
 
-_PARTS = ("package", "decode", "request", "verification", "signature", "library")
+_PARTS = ("package", "reading", "verification", "signature", "library")
 
 
 def main() -> int:
@@ -44,16 +44,15 @@ def _show_parts() -> int:
     counted = count(*_PARTS)
     whole = counted["package"]
     rows = {
-        "strict JSON": counted["decode"],
-        "the request's envelope": counted["request"] - counted["decode"],
-        "shape, addresses, hash": counted["verification"] - counted["request"] - counted["signature"],
+        "reading: JSON, shape, addresses": counted["reading"],
+        "definition, hash, text to keep": counted["verification"] - counted["reading"] - counted["signature"],
         "signature, around the library": counted["signature"] - counted["library"],
         "signature, libsecp256k1": counted["library"],
         "judgement": whole - counted["verification"],
         "together": whole,
     }
     for name, instructions in rows.items():
-        print(f"{name:<30} {instructions:>9} {instructions / whole:>6.1%}")
+        print(f"{name:<32} {instructions:>9} {instructions / whole:>6.1%}")
     return 0
 
 

@@ -21,7 +21,7 @@ FILE = Path(__file__).with_name("recorded.json")
 MAY_GROW = 0.10
 MAY_GROW_ELSEWHERE = 0.15
 RECORD = "python -m load_tests.cpu_guard --record"
-_LIBRARIES = ("coincurve", "pycryptodome")
+_LIBRARIES = ("coincurve", "msgspec", "pycryptodome")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,19 +24,18 @@ from shared.channels.model import MAX_AMOUNT, Channel, ExposureLimits, Status
 from shared.obyte.networks import DEVNET
 from shared.obyte.signatures import verify
 from shared.receiving.judging import ChannelAtHand, Credited, Judge
-from shared.receiving.peer_protocol import read_request
-from shared.receiving.verification import SignedPayment, verify_payment_package
-from shared.strict_json import decode
+from shared.receiving.plain_payments import read_plain_payment
+from shared.receiving.verification import prove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from shared.strict_json import JsonValue
+    from shared.receiving.plain_payments import PlainPayment
+    from shared.receiving.verification import SignedPayment
 
 ROUND = 32
 """Packages of a batch."""
 SENT_AT_S = 1_800_000_000
-_MAX_AGE_S = 60.0
 _AMPLE = ExposureLimits(MAX_AMOUNT, MAX_AMOUNT, MAX_AMOUNT, MAX_AMOUNT)
 
 
@@ -50,29 +49,24 @@ class Work:
         """The channels as they are read before each round: making them of rows is no part of this."""
         for round_ in self._rounds:
             self._locked.append(_at_hand(channels))
-            after = _judged(self._locked[-1], [_verified(_request(body)) for body in round_])
+            after = _judged(self._locked[-1], [_verified(body) for body in round_])
             # The claim stays in the database.
             channels = {address: replace(channel, claim=None) for address, channel in after.items()}
 
     def package(self) -> None:
-        """The whole of what is guarded: bytes → JSON → request → verified package → judgement."""
+        """The whole of what is guarded: bytes → terms → verified package → judgement."""
         for bodies, channels in zip(self._rounds, self._locked, strict=True):
-            _judged(channels, [_verified(_request(body)) for body in bodies])
+            _judged(channels, [_verified(body) for body in bodies])
 
-    def decode(self) -> None:
-        """The bytes of a request as strict JSON."""
+    def reading(self) -> None:
+        """The bytes of a request, up to well-formed terms."""
         for body in self._bodies:
-            decode(body)
-
-    def request(self) -> None:
-        """The same, and the envelope."""
-        for body in self._bodies:
-            _request(body)
+            _read_plain(body)
 
     def verification(self) -> None:
-        """The same, and the package: shape, addresses, hash, signature."""
+        """The same, and who has signed: address, hash, signature, the text to keep."""
         for body in self._bodies:
-            _verified(_request(body))
+            _verified(body)
 
     def signature(self) -> None:
         """One signature for each package, as the protocol writes it, with a key that was parsed before."""
@@ -96,16 +90,14 @@ class Work:
         note = _Note("", "", 0, 0)
         encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, sort_keys=True)
         for body in self._bodies:
-            # As often as it takes for the interpreter's share to be that of a package.
-            for _ in range(3):
-                members = json.loads(body, object_pairs_hook=dict)
-                package: dict[str, Any] = members["params"]["signed_package"]
-                unsigned = {name: value for name, value in package.items() if name != "authors"}
-                text = encoder.encode(unsigned)
-                for name in sorted(package["signed_message"]):
-                    if not isinstance(name, str) or not text.isascii():
-                        raise AssertionError("the reference does not read what it should")
-                note = replace(note, text=text, digest=hashlib.sha256(text.encode()).hexdigest(), count=note.count + 1)
+            members = json.loads(body, object_pairs_hook=dict)
+            package: dict[str, Any] = members["params"]["signed_package"]
+            unsigned = {name: value for name, value in package.items() if name != "authors"}
+            text = encoder.encode(unsigned)
+            for name in sorted(package["signed_message"]):
+                if not isinstance(name, str) or not text.isascii():
+                    raise AssertionError("the reference does not read what it should")
+            note = replace(note, text=text, digest=hashlib.sha256(text.encode()).hexdigest(), count=note.count + 1)
             key.verify(signature, digest, hasher=None)
 
 
@@ -117,14 +109,17 @@ class _Note:
     sum: int
 
 
-def _request(body: bytes) -> JsonValue:
-    request = read_request(decode(body), now_s=SENT_AT_S, max_age_s=_MAX_AGE_S)
-    package: JsonValue = request.params["signed_package"]
-    return package
+def _read_plain(body: bytes) -> PlainPayment:
+    plain = read_plain_payment(body, DEVNET)
+    if plain is None:
+        raise AssertionError("what is counted is the way that nearly all payments take")
+    return plain
 
 
-def _verified(package: JsonValue) -> SignedPayment:
-    return verify_payment_package(package, DEVNET)
+def _verified(body: bytes) -> SignedPayment:
+    """Do what `peer_protocol.serve_body` and `Receiver.pay_plain` do before a payment waits for its batch."""
+    plain = _read_plain(body)
+    return prove(plain.terms, plain.pubkey, plain.signature, DEVNET)
 
 
 def _at_hand(channels: Mapping[str, Channel]) -> dict[str, ChannelAtHand]:

@@ -73,7 +73,7 @@ def main(  # noqa: PLR0913, PLR0917 - a command has options
         words += [] if value is None else [name, str(value)]
     status = asyncio.run(_run(words, fronts, is_edge=edge))
     if status != 2:  # noqa: PLR2004 - nothing was begun
-        Console(highlight=False).print(f"reports: {out / profile}.html, {profile}_*.csv, {profile}_books.json")
+        typer.echo(f"reports: {out / profile}.html, {profile}_*.csv, {profile}_books.json")
     raise typer.Exit(status)
 
 
