@@ -205,7 +205,7 @@ class Settings(FileBacked, BaseSettings):
     accept_batch_max: Annotated[int, Field(ge=1, le=10_000), Unit("payments")] = 200
     """Payments that share one database transaction, at most."""
     accept_queue_max: Annotated[int, Field(ge=1, le=1_000_000), Unit("payments")] = 2000
-    """Payments that may wait in one front; more are refused with 503."""
+    """Payments that may wait in one front, at most a quarter of them of one payer; more are refused with 503."""
     drain_wait_s: Annotated[float, Field(ge=0, le=3_600, allow_inf_nan=False), Unit("s")] = 5
     """A front that is told to stop says so in `/readyz` and goes on serving for this long, until balancers send it
     nothing more."""

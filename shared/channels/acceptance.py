@@ -7,8 +7,10 @@ and an unconfirmed limit counts what *other* channels use, once. Beyond it: what
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from shared.channels.doubt import UNCONFIRMED_S
 from shared.channels.exposure import exceeds, is_blocked, refusal_text
@@ -33,8 +35,7 @@ class Rule(StrEnum):
     EXPOSURE_LIMIT = "exposure_limit"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """The package counts: `channel` is the state after it."""
 
     channel: Channel
@@ -77,8 +78,7 @@ def accept(channel: Channel, terms: PackageTerms, text: str, allowance: Allowanc
     if terms.payment_amount > credit:
         return Refused(Rule.OVER_CREDIT, "Payment amount is over your available credit.", channel)
 
-    after = replace(
-        channel,
+    after = channel.after_payment(
         spent_by_peer=channel.spent_by_peer + increase,
         credit=credit - terms.payment_amount,
         claim=text if increase else channel.claim,

@@ -7,6 +7,8 @@ from decimal import ROUND_HALF_EVEN, Context
 from enum import StrEnum
 from typing import TypeGuard
 
+import msgspec
+
 MAX_AMOUNT = 9_000_000_000_000_000
 """The ledger's limit on any amount and on any sum of amounts, in an asset's smallest unit."""
 
@@ -91,6 +93,32 @@ class Channel:
         """How much of what the peer has signed is covered by nothing the ledger has confirmed yet."""
         return max(0, self.spent_by_peer - self.deposited_by_peer - self.spent_by_me)
 
+    def after_payment(self, *, spent_by_peer: int, credit: int, claim: str | None) -> Channel:
+        """Return the channel with what a payment changes. Like `dataclasses.replace`, in less than half its time."""
+        return Channel(
+            self.aa_address,
+            self.own_address,
+            self.peer_address,
+            self.asset,
+            self.timeout_s,
+            self.version,
+            self.status,
+            self.period,
+            self.deposited_by_peer,
+            self.deposited_by_me,
+            spent_by_peer,
+            self.spent_by_me,
+            credit,
+            claim,
+            self.period_closed_by_me,
+            self.close_started_at_s,
+            self.claimed_by_peer,
+            self.last_event_id,
+            self.definition_confirmed,
+            self.unsure_period,
+            self.peer_has_robbed,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PeerUnit:
@@ -134,8 +162,7 @@ class ExposureLimits:
     """With this much at risk in all channels together no more packages are taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(msgspec.Struct, frozen=True):
     """What decides about packages besides the channel's row, at one moment."""
 
     units: tuple[PeerUnit, ...] = ()
@@ -152,8 +179,7 @@ class Allowance:
     """Too much is at risk in all channels of the asset together: nothing is added to it."""
 
 
-@dataclass(frozen=True, slots=True)
-class PackageTerms:
+class PackageTerms(msgspec.Struct, frozen=True, gc=False):
     """What a verified package says. Shape, address, signer's key and signature were checked before."""
 
     aa_address: str

@@ -115,7 +115,9 @@ class Limiter:
             self._used[limit.name, who] = limit, bucket
 
     def _bucket(self, limit: Limit, who: str) -> Bucket:
-        buckets = self._buckets.setdefault(limit.name, OrderedDict())
+        buckets = self._buckets.get(limit.name)
+        if buckets is None:
+            buckets = self._buckets[limit.name] = OrderedDict()
         bucket = buckets.get(who)
         if bucket is None:
             if len(buckets) >= self._max_buckets:

@@ -59,10 +59,12 @@ def _single_pubkey(definition: JsonValue) -> str | None:
     if not isinstance(arguments, dict) or len(arguments) != 1:
         return None
     pubkey = arguments.get("pubkey")
-    return pubkey if isinstance(pubkey, str) and len(pubkey) == PUBKEY_CHARACTERS else None
+    is_usual = isinstance(pubkey, str) and len(pubkey) == PUBKEY_CHARACTERS and "\0" not in pubkey
+    return pubkey if is_usual else None
 
 
-@lru_cache(maxsize=8192)  # every package of a payer carries the same definition
+@lru_cache(maxsize=16_384)  # every package of a payer carries the same definition
 def sig_address(pubkey: str) -> str:
-    """Return the address of the definition `["sig", {"pubkey": pubkey}]`, for any text of the right length."""
-    return chash160(typed_source(["sig", {"pubkey": pubkey}]))
+    """Return the address of the definition `["sig", {"pubkey": pubkey}]`. The key's text must not contain NUL."""
+    # The typed source of that definition.
+    return chash160(f"[\0s\0sig\0pubkey\0s\0{pubkey}\0]")

@@ -93,7 +93,7 @@ def decode_base64(text: object) -> bytes | None:
     return data if base64.b64encode(data).decode() == text else None
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=16_384)
 def _has_valid_checksum(address: str) -> bool:
     mixed = f"{int(address.translate(_BASE32_TO_INT), 32):0{_BITS_160}b}"
     places = _PLACES[_BITS_160]

@@ -81,7 +81,7 @@ def is_valid_pubkey(pubkey_b64: object) -> bool:
     return isinstance(pubkey_b64, str) and _parsed_pubkey(pubkey_b64) is not None
 
 
-@lru_cache(maxsize=4096)  # parsing costs a square root; payers come again
+@lru_cache(maxsize=16_384)  # parsing costs a square root; payers come again
 def _parsed_pubkey(pubkey_b64: str) -> PublicKey | None:
     data = decode_base64(pubkey_b64)
     if data is None or len(data) != PUBKEY_BYTES:

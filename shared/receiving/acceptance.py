@@ -1,7 +1,7 @@
 """Credits verified packages: all that arrived meanwhile share one transaction, and its commit comes before any answer.
 
 One package alone waits for nobody. While its batch commits the next one gathers, so the more arrive the fewer commits
-each of them costs. One task per process takes the batches: two at a time would only contend for the same rows, and the
+each of them costs. Payers take turns (`shared.receiving.queueing`): who sends many waits for himself. One task per process takes the batches: two at a time would only contend for the same rows, and the
 loop has the next packages to verify while one commits.
 
     lock the channels (by address) → find duplicates → lock assets (by name) if unconfirmed deposits are needed
@@ -12,10 +12,10 @@ loop has the next packages to verify while one commits.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from shared.bus import CHANNEL_CHANGED, COMMAND, EVENT, PAYMENT
 from shared.channels.model import UnconfirmedLimits
@@ -32,6 +32,7 @@ from shared.receiving.judging import (
     may_be_duplicate,
 )
 from shared.receiving.outcomes import Receipt, Refusal
+from shared.receiving.queueing import FairQueue
 from shared.receiving.refusals import RefusalsToTell
 from shared.store import assets, channels, events, exposure, payments, peer_units
 from shared.store.errors import DatabaseBusyError, DatabaseUnavailableError
@@ -51,6 +52,9 @@ logger = get_logger(__name__)
 
 _WATCHER_SILENT = "the ledger cannot be watched now, no payments are taken"
 _PARALLEL_RETRIES = 4
+_GATHER_SHARE = 0.25
+"""Of the time that the last batch took: so long the next one may gather, if it would not be the only one that waits."""
+_GATHER_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,9 @@ class AcceptanceRules:
         return watcher_age_s is None or watcher_age_s > self.watcher_max_silence_s
 
 
-@dataclass(frozen=True, slots=True)
-class _Submission:
+class _Submission(msgspec.Struct, frozen=True):
     payment: SignedPayment
-    message: str | None = field(repr=False)
+    message: str | None
     answer: asyncio.Future[Receipt | Refusal]
 
 
@@ -96,7 +99,7 @@ class Acceptor:
         self._database = database
         self._rules = rules
         self._bus = bus
-        self._queue: deque[_Submission] = deque()
+        self._queue: FairQueue[_Submission] = FairQueue(rules.queue_max)
         self._arrived = asyncio.Event()
         self._closing = False
         self._refusals = RefusalsToTell()
@@ -111,12 +114,12 @@ class Acceptor:
         """
         if self._closing:
             raise UnavailableError("shutting_down", "this server is shutting down")
-        if len(self._queue) >= self._rules.queue_max:
+        answer: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
+        payer = (payment.terms.aa_address, payment.terms.signer)
+        if not self._queue.add(payer, _Submission(payment, message, answer)):
             raise UnavailableError("overloaded", "too many payments are waiting")
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="acceptor")
-        answer: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Submission(payment, message, answer))
         self._arrived.set()
         return await answer
 
@@ -128,15 +131,19 @@ class Acceptor:
             await self._task
 
     async def _run(self) -> None:
+        now_s = asyncio.get_running_loop().time
+        took_s = 0.0
         while self._queue or not self._closing:
             if not self._queue:
                 self._arrived.clear()
                 await self._arrived.wait()
-            batch = list(islice(self._queue, self._rules.batch_max))
-            for _ in batch:
-                self._queue.popleft()
-            if batch:
+            elif not self._closing and len(self._queue) < self._rules.batch_max:
+                # Who was answered just now is about to pay again: in this batch, if it waits for him a little.
+                await asyncio.sleep(min(_GATHER_S, took_s * _GATHER_SHARE))
+            began_s = now_s()
+            if batch := self._queue.take(self._rules.batch_max):
                 await self._accept(batch)
+            took_s = now_s() - began_s
 
     async def _accept(self, batch: Sequence[_Submission]) -> None:
         try:
@@ -277,7 +284,7 @@ def _answer(
     match outcome:
         case Credited(key=key, duplicate=duplicate):
             receipt = receipts[key]
-            answer.set_result(replace(receipt, duplicate=True) if duplicate else receipt)
+            answer.set_result(msgspec.structs.replace(receipt, duplicate=True) if duplicate else receipt)
         case WatcherSilent():
             answer.set_exception(UnavailableError("watcher_silent", _WATCHER_SILENT, retry_after_s=5))
         case Refusal():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from shared.channels.acceptance import Refused, Rule, accept, needs_allowance, next_change_s
 from shared.channels.exposure import is_ripe
 from shared.channels.model import Allowance, Channel, PackageTerms, PeerUnit, Status, UnconfirmedLimits
@@ -26,8 +28,7 @@ _SHOWS_NOTHING = frozenset({Rule.WRONG_SIGNER, Rule.UNSURE})
 """A stranger learns nothing of the channel, and nobody gets back in step by books that are too old."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelAtHand:
+class ChannelAtHand(msgspec.Struct, frozen=True):
     """A channel as it was read under its lock. `channel.claim` is None: no front may read it."""
 
     channel: Channel
@@ -43,8 +44,7 @@ class WatcherSilent:
     """The package is not judged: we cannot see whether its channel is being closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credited:
+class Credited(msgspec.Struct, frozen=True, gc=False):
     """The package counts, now or since earlier: its receipt is found by the key, once the batch is written."""
 
     key: PaymentKey

@@ -13,6 +13,7 @@ from shared.limits.buckets import Limit
 from shared.receiving.errors import LimitedError
 
 if TYPE_CHECKING:
+    from shared.channels.model import PackageTerms
     from shared.limits.limiter import Limiter
     from shared.receiving.outcomes import Refusal
     from shared.receiving.verification import SignedPayment
@@ -47,20 +48,27 @@ class PaymentLimits:
             openings_of_keys=Limit("openings_of_keys", _PLACES_OF_A_KEY * settings.limit_openings_per_address, _HOUR_S),
         )
 
+    def check(self, terms: PackageTerms) -> None:
+        """Refuse a package that will not be admitted, before its signature is checked. Raises LimitedError.
+
+        Nothing is counted: the one who is named as its signer may not have signed it.
+        """
+        who = _who(terms)
+        self._check_refusals(who)
+        if wait_s := self._limiter.wait_s(self._payments, who):
+            raise self._too_many_payments(wait_s)
+
     def admit(self, payment: SignedPayment) -> None:
         """Count a verified package before it is judged. Raises LimitedError."""
-        who = _who(payment)
-        if wait_s := self._limiter.wait_s(self._refusals, who):
-            text = "too many packages of this channel were refused"
-            raise LimitedError("too_many_refusals", text, wait_s=wait_s, limit=self._refusals)
+        who = _who(payment.terms)
+        self._check_refusals(who)
         if wait_s := self._limiter.take(self._payments, who):
-            text = "too many payments in this channel"
-            raise LimitedError("too_many_payments", text, wait_s=wait_s, limit=self._payments)
+            raise self._too_many_payments(wait_s)
 
     def refused(self, payment: SignedPayment, refusal: Refusal) -> None:
         """Count a refusal. One that only comes before its deposit is no fault of the payer."""
         if not refusal.awaits_funding:
-            self._limiter.count(self._refusals, _who(payment))
+            self._limiter.count(self._refusals, _who(payment.terms))
 
     def may_open(self, origin: str | None) -> bool:
         """Whether one more channel may be asked for from a place; None: from one that is not limited."""
@@ -78,6 +86,15 @@ class PaymentLimits:
         text = f"too many channels were asked for {where}"
         return LimitedError("too_many_openings", text, wait_s=self._limiter.wait_s(limit, origin), limit=limit)
 
+    def _check_refusals(self, who: str) -> None:
+        if wait_s := self._limiter.wait_s(self._refusals, who):
+            text = "too many packages of this channel were refused"
+            raise LimitedError("too_many_refusals", text, wait_s=wait_s, limit=self._refusals)
+
+    def _too_many_payments(self, wait_s: float) -> LimitedError:
+        text = "too many payments in this channel"
+        return LimitedError("too_many_payments", text, wait_s=wait_s, limit=self._payments)
+
     def _openings_at(self, origin: str) -> Limit:
         return self._openings_of_keys if _is_key(origin) else self._openings
 
@@ -91,5 +108,5 @@ def _is_key(origin: str) -> bool:
     return origin.startswith(_KEY)
 
 
-def _who(payment: SignedPayment) -> str:
-    return f"{payment.terms.aa_address}:{payment.terms.signer}"
+def _who(terms: PackageTerms) -> str:
+    return f"{terms.aa_address}:{terms.signer}"

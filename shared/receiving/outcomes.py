@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 if TYPE_CHECKING:
     from shared.channels.model import Channel
@@ -38,8 +40,7 @@ class ChannelView:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """A payment that is committed. A repeated package gets the same one, as a `duplicate`.
 
     `message` and `response` are JSON texts: what came with the first package, and what the application has said to it
@@ -53,8 +54,12 @@ class Receipt:
     amount_spent: int
     amount: int
     duplicate: bool = False
-    message: str | None = field(default=None, repr=False)
-    response: str | None = field(default=None, repr=False)
+    message: str | None = None
+    response: str | None = None
+
+    def __repr__(self) -> str:
+        """Show neither message nor response."""
+        return f"Receipt({self.as_json()})"
 
     @classmethod
     def of(cls, payment: Payment) -> Self:

@@ -16,7 +16,6 @@ A property test holds both ways together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -84,15 +83,18 @@ _KEY = _TEXT = 2
 """Quotation marks."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlainPayment:
+class PlainPayment(msgspec.Struct, frozen=True):
     """What such a request says. Its terms are well-formed; who has signed them was not looked at yet."""
 
     terms: PackageTerms
     pubkey: str
-    signature: str = field(repr=False)
-    message: JsonValue = field(repr=False)
+    signature: str
+    message: JsonValue
     timestamp_ms: int | None
+
+    def __repr__(self) -> str:
+        """Show neither signature nor message."""
+        return f"PlainPayment({self.terms})"
 
 
 def read_plain_payment(raw: bytes, network: Network) -> PlainPayment | None:

@@ -137,6 +137,8 @@ class Receiver:
     async def pay_plain(self, plain: PlainPayment, origin: str | None = None) -> Paid | Refusal:
         """Take what `read_plain_payment` has read, as `pay` would."""
         began_s = asyncio.get_running_loop().time()
+        if self._limits is not None:
+            self._limits.check(plain.terms)
         payment = prove(plain.terms, plain.pubkey, plain.signature, self.network)
         return await self._answered(payment, await self._receive(payment, plain.message, origin=origin), began_s)
 

@@ -13,8 +13,9 @@ Every member is bounded, and so a package that passes is never longer than `MAX_
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from shared.channels.model import PackageTerms, is_amount
 from shared.obyte.addresses import PUBKEY_CHARACTERS, sig_address
@@ -38,8 +39,7 @@ _LONGEST_NAME = 40
 _SORTED = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False, sort_keys=True)
 
 
-@dataclass(frozen=True, slots=True)
-class SignedPayment:
+class SignedPayment(msgspec.Struct, frozen=True):
     """A package whose signature holds. Whether it is money depends on the channel's state.
 
     `text` is the package as compact JSON with sorted keys: a bearer secret with agent 1.1, never shown.
@@ -47,7 +47,11 @@ class SignedPayment:
 
     terms: PackageTerms
     channel_parameters: ChannelParameters | None = None
-    text: str = field(default="", repr=False)
+    text: str = ""
+
+    def __repr__(self) -> str:
+        """Show all but the text."""
+        return f"SignedPayment({self.terms}, {self.channel_parameters})"
 
     @property
     def payer_address(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from shared.channels.model import Channel, Status
 
 if TYPE_CHECKING:
@@ -68,8 +70,7 @@ class StoredChannel:
         return self.channel.status.value
 
 
-@dataclass(frozen=True, slots=True)
-class LockedChannel:
+class LockedChannel(msgspec.Struct, frozen=True):
     """A channel that nobody else can change before the end of the transaction. `channel.claim` is None."""
 
     channel: Channel
@@ -86,31 +87,21 @@ class LockedChannel:
     """Whether it was given up: nobody watches it."""
 
 
+_NAMES = tuple(STATE_COLUMNS.replace(",", " ").split())
+_STATUS_AT = _NAMES.index("status")
+_CLAIM_AT = _NAMES.index("credit") + 1
+_STATUS = {status.value: status for status in Status}
+
+
 def channel_of(row: asyncpg.Record, claim: str | None = None) -> Channel:
-    """Make the rules' channel from a row with at least STATE_COLUMNS."""
-    return Channel(
-        aa_address=row["aa_address"],
-        own_address=row["own_address"],
-        peer_address=row["peer_address"],
-        asset=row["asset"],
-        timeout_s=row["timeout_s"],
-        version=row["version"],
-        status=Status(row["status"]),
-        period=row["period"],
-        deposited_by_peer=row["deposited_by_peer"],
-        deposited_by_me=row["deposited_by_me"],
-        spent_by_peer=row["spent_by_peer"],
-        spent_by_me=row["spent_by_me"],
-        credit=row["credit"],
-        claim=claim,
-        period_closed_by_me=row["period_closed_by_me"],
-        close_started_at_s=row["close_started_at_s"],
-        claimed_by_peer=row["claimed_by_peer"],
-        last_event_id=row["last_event_id"],
-        definition_confirmed=row["definition_confirmed"],
-        unsure_period=row["unsure_period"],
-        peer_has_robbed=row["peer_has_robbed"],
-    )
+    """Make the rules' channel from a row that begins with STATE_COLUMNS, which stand in the order of its fields.
+
+    By place, because it is done for each payment: by name it takes twice as long.
+    """
+    fields = list(row[: len(_NAMES)])
+    fields[_STATUS_AT] = _STATUS[fields[_STATUS_AT]]
+    fields.insert(_CLAIM_AT, claim)
+    return Channel(*fields)
 
 
 def stored_channel_of(row: asyncpg.Record) -> StoredChannel:

@@ -81,4 +81,4 @@ def test_a_key_must_be_a_compressed_point_of_the_curve() -> None:
 
 
 def test_strangers_cannot_fill_the_memory_with_their_keys() -> None:
-    assert signatures._parsed_pubkey.cache_info().maxsize == 4096
+    assert signatures._parsed_pubkey.cache_info().maxsize == 16_384

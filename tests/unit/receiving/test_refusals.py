@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from msgspec import structs
+
 from shared.channels.model import PackageTerms
 from shared.receiving.outcomes import ChannelView, Refusal
 from shared.receiving.refusals import MAX_REMEMBERED, RefusalsToTell
@@ -37,11 +39,11 @@ def test_the_same_rule_is_told_again_only_after_a_while() -> None:
     told = [refusals.event_of(TERMS, REFUSAL, now_s=now_s) is not None for now_s in (0, 59, 60, 119, 121)]
     assert told == [True, False, True, False, True]
     assert refusals.event_of(TERMS, replace(REFUSAL, code="wrong_period"), now_s=121) is not None
-    assert refusals.event_of(replace(TERMS, aa_address="B" * 32), REFUSAL, now_s=121) is not None
+    assert refusals.event_of(structs.replace(TERMS, aa_address="B" * 32), REFUSAL, now_s=121) is not None
 
 
 def test_what_is_remembered_is_bounded() -> None:
     refusals = RefusalsToTell()
     for number in range(MAX_REMEMBERED + 5):
-        refusals.event_of(replace(TERMS, aa_address=f"{number:032d}"), REFUSAL, now_s=0)
+        refusals.event_of(structs.replace(TERMS, aa_address=f"{number:032d}"), REFUSAL, now_s=0)
     assert len(refusals._told) == MAX_REMEMBERED
