@@ -1,8 +1,9 @@
 """Credits verified packages: all that arrived meanwhile share one transaction, and its commit comes before any answer.
 
 One package alone waits for nobody. While its batch commits the next one gathers, so the more arrive the fewer commits
-each of them costs. Payers take turns (`shared.receiving.queueing`): who sends many waits for himself. One task per process takes the batches: two at a time would only contend for the same rows, and the
-loop has the next packages to verify while one commits.
+each of them costs. Payers take turns (`shared.receiving.queueing`): who sends many waits for himself. One task per
+process takes the batches: two at a time would only contend for the same rows, and the loop has the next packages to
+verify while one commits.
 
     lock the channels (by address) → find duplicates → lock assets (by name) if unconfirmed deposits are needed
     → judge each in order of arrival → write channels and payments at once → ask the worker to close channels in which
