@@ -33,7 +33,6 @@ from shared.moneysocket.seeds import SharedSeed
 from shared.moneysocket.tlv import Tlv, iterate_tlvs, read_tlv
 
 PREFIX = "moneysocket"
-URI_PREFIX = "moneysocket:"
 TLS_PORT, PLAIN_PORT = 443, 80
 
 _BASE = 65979
@@ -126,7 +125,7 @@ class Beacon:
 
 
 def decode_beacon(text: str) -> Beacon:
-    """Read a beacon; a `moneysocket:` in front, as QR codes have it, is for the caller to take off (`URI_PREFIX`).
+    """Read a beacon; a `moneysocket:` in front, as QR codes have it, is for the caller to take off.
 
     Raises EncodingError, or BeaconError `wrong_prefix`, `wrong_type`, `bad_seed`, `bad_location`, `unknown_location`.
     """

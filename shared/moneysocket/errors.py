@@ -27,7 +27,7 @@ class EncodingError(MoneysocketError):
     """Bytes or text that are not what they should encode.
 
     Codes: `truncated`, `not_minimal`, `integer_out_of_range` (BigSize and TLV); `not_bech32`, `bad_checksum`,
-    `bad_padding` (bech32); `not_utf8`, `not_json`, `nested_too_deep`, `not_finite` (JSON); `too_long` (any).
+    `bad_padding` (bech32); `not_utf8`, `not_json`, `nested_too_deep` (JSON); `too_long` (any).
     """
 
 
@@ -55,13 +55,14 @@ class FrameError(MoneysocketError):
 
     Codes: `too_long`, `impossible_length`, `no_seed` (ciphertext for someone without the seed), `undecryptable` (what
     was decrypted is no message), `clear_message` (an application message that was not encrypted),
-    `encrypted_message` (a rendezvous message that was).
+    `encrypted_message` (a rendezvous message that was); `replayed`, `reflected`, `too_old`, `wrong_time` (repetitions,
+    see `replay`).
     """
 
 
 class ProtocolError(MoneysocketError):
     """An order that the state of a session does not allow.
 
-    Codes: `not_announced`, `closed`, `already_started`, `too_many_open`, `unknown_request`, `duplicate_request`,
+    Codes: `not_announced`, `already_started`, `too_many_open`, `unknown_request`, `duplicate_request`,
     `bad_order`.
     """

@@ -116,6 +116,7 @@ class Listener:
             raise ProtocolError("unknown_request", "this seed is not accepted")
         place.session.closed(now_s)
         self._report(place)
+        self._timers.forget(seed.rendezvous_id)
         self._matchmaker.closed(place.key, now_s)
         self._settle(now_s)
 

@@ -214,6 +214,7 @@ class Matchmaker:
         if dialler is None:
             return
         self._own.discard(key)
+        self._timers.forget(key)
         if self._waiting.get(dialler.rendezvous_id) == key:
             del self._waiting[dialler.rendezvous_id]
         other = self._others.pop(key, None)

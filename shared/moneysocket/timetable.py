@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key")
 
+_SLACK = 64
+
 
 class Timetable(Generic[Key]):
     """Timers by key. A timer that was moved to later is looked at once in vain."""
@@ -30,6 +32,13 @@ class Timetable(Generic[Key]):
         if when_s is not None and when_s < self._planned.get(key, float("inf")):
             self._planned[key] = when_s
             heapq.heappush(self._heap, (when_s, next(self._count), key))
+
+    def forget(self, key: Key) -> None:
+        """Plan nothing for `key` any more. What is left of it goes when most of the heap is such remains."""
+        self._planned.pop(key, None)
+        if len(self._heap) > _SLACK + 2 * len(self._planned):
+            self._heap = [entry for entry in self._heap if self._planned.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
 
     def due(self, now_s: float) -> Iterator[Key]:
         """The keys to look at; each is to be planned anew."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import random
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -395,3 +396,48 @@ def test_wads_are_made_of_finite_numbers_only() -> None:
         with pytest.raises(MoneysocketError):
             Wad(msats, asset_stable=False, asset_units=0, code="BTC")
     assert transport_ping(ACCOUNT, NOW).is_ping
+
+
+class UnrulyRelay:
+    """Drops, repeats, delays and reorders what it should carry, within one pair."""
+
+    def __init__(self, sessions: tuple[Session, Session], chance: random.Random) -> None:
+        self.sessions, self.chance = sessions, chance
+        self.carried: list[tuple[int, bytes]] = []
+
+    def work(self, now_s: float) -> None:
+        for place, session in enumerate(self.sessions):
+            self.carried += [(1 - place, frame) for frame in session.take_frames()]
+        for _ in range(min(len(self.carried), 6)):
+            place, frame = self.chance.choice(self.carried)
+            if self.chance.randrange(3):
+                self.carried.remove((place, frame))
+            self.sessions[place].receive(frame, now_s)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32))
+def test_over_an_unruly_relay_every_request_is_carried_out_at_most_once_and_proven_rightly(seed: int) -> None:
+    chance = random.Random(seed)
+    asking, providing = consumer(random=dice(seed)), provider(random=dice(seed + 1))
+    for session in (asking, providing):
+        session.connected(NOW)
+        session.receive(frame_of(NotifyRendezvous, rendezvous_id=ID), NOW)
+        session.take_events()
+    relay, asked, paid, proven = UnrulyRelay((asking, providing), chance), set(), [], []
+    for second in range(60):
+        if asking.is_announced and len(asked) < 10 and chance.randrange(2):
+            preimage = chance.randbytes(32)
+            asked.add(asking.request_pay(BOLT11 + preimage.hex(), NOW + second, sha256(preimage).hexdigest()))
+        relay.work(NOW + second)
+        for event in providing.take_events():
+            if isinstance(event, PaymentWanted):
+                paid.append(event.request_uuid)
+                providing.notify_preimage(event.bolt11.removeprefix(BOLT11), NOW + second, event.request_uuid)
+        for event in asking.take_events():
+            if isinstance(event, PaymentProven):
+                assert event.is_verified
+                proven.append(event.request_uuid)
+    assert len(paid) == len(set(paid))
+    assert len(proven) == len(set(proven))
+    assert set(proven) <= set(paid) <= asked

@@ -10,7 +10,8 @@ One record of type 0, with nothing behind it, holds
 | else | additional      | kept; never 0, 1 or 2                                              |
 
 The numbers of record 1 are not compared with the names in the language object (the reference looks them up the wrong
-way round), and are written anew from the class. A request with the subtype of the pong is a ping.
+way round), and are written anew from the class. A request with the subtype of the pong is a ping. The draft gives
+away more numbers (rendezvous 1; as notifications not ready 2 and end 3), but nothing can read them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.moneysocket.bigsize import encode_bigsize, read_bigsize
-from shared.moneysocket.errors import BeaconError, MessageError
+from shared.moneysocket.errors import BeaconError, EncodingError, MessageError
+from shared.moneysocket.frames import MAX_FRAME_BYTES
 from shared.moneysocket.json_text import JsonValue, read_json, write_json
 from shared.moneysocket.tlv import Tlv, iterate_tlvs, read_tlv
 from shared.moneysocket.v1.features import check_features, check_uuid4
@@ -32,12 +34,6 @@ MAX_AHEAD_S = 3600
 
 _CLASS_NUMBERS = {REQUEST: 0, NOTIFICATION: 1}
 _SUBTYPE_NUMBERS = {TRANSPORT_PING: 0, TRANSPORT_PONG: 0}
-RESERVED_SUBTYPES = {
-    REQUEST: {"TRANSPORT_PING": 0, "RENDEZVOUS": 1},
-    NOTIFICATION: {"TRANSPORT_PONG": 0, "RENDEZVOUS": 1, "RENDEZVOUS_NOT_READY": 2, "RENDEZVOUS_END": 3},
-}
-"""Numbers the draft gives away; only ping and pong can be read."""
-
 _VERSION, _TYPE, _LANGUAGE_OBJECT = range(3)
 _DEFINED = frozenset({_VERSION, _TYPE, _LANGUAGE_OBJECT})
 
@@ -85,6 +81,8 @@ def transport_pong(ping: MessageV1, timestamp: float) -> MessageV1:
 
 def decode_message_v1(data: bytes, now_s: float) -> MessageV1:
     """Read a message; `now_s` in Unix seconds. Raises EncodingError, BeaconError `bad_version` or MessageError."""
+    if len(data) > MAX_FRAME_BYTES:
+        raise EncodingError("too_long", f"a message has at most {MAX_FRAME_BYTES} bytes, this one {len(data)}")
     outer, end = read_tlv(data)
     if end != len(data) or outer.type != 0:
         raise MessageError("bad_envelope", "a message of version 1 is exactly one record of type 0")

@@ -267,3 +267,13 @@ def test_a_timer_that_is_moved_on_and_on_stays_one_entry() -> None:
     timetable.plan("a", 50)
     timetable.plan("a", 20)
     assert list(timetable.due(60)) == ["a"]
+
+
+def test_timers_of_sockets_that_left_do_not_pile_up() -> None:
+    timetable: Timetable[int] = Timetable()
+    for key in range(10_000):
+        timetable.plan(key, 86_400.0 + key)
+        if key % 100:
+            timetable.forget(key)
+    assert len(timetable._heap) < 300
+    assert list(timetable.due(100_000)) == list(range(0, 10_000, 100))
