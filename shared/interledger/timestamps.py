@@ -15,6 +15,10 @@ from datetime import UTC, datetime
 from shared.interledger.errors import DecodingError, EncodingError
 
 ILP_TIMESTAMP_BYTES = 17
+FIRST_YEAR = 100
+"""JavaScript reads the years before as those from 1900 on: in two languages they are two moments."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 _ILP = re.compile(rb"[0-9]{17}")
 _GENERALIZED = re.compile(r"([0-9]{14})(?:\.([0-9]{1,3}))?Z")
@@ -58,9 +62,12 @@ def _in_utc(moment: datetime, field: str) -> datetime:
     if not isinstance(moment, datetime) or moment.tzinfo is None:
         raise EncodingError("bad_value", field, "should be an aware datetime")
     try:
-        return moment.astimezone(UTC)
+        moment = moment.astimezone(UTC)
     except OverflowError:
-        raise EncodingError("bad_value", field, "should lie in the years 1 to 9999 of UTC") from None
+        moment = _NEVER
+    if moment.year < FIRST_YEAR:
+        raise EncodingError("bad_value", field, f"should lie in the years {FIRST_YEAR} to 9999 of UTC")
+    return moment
 
 
 def _seconds(moment: datetime) -> str:
@@ -69,6 +76,8 @@ def _seconds(moment: datetime) -> str:
 
 
 def _moment(digits: str, fraction: str) -> datetime | None:
+    if int(digits[:4]) < FIRST_YEAR:
+        return None
     try:
         return datetime(
             int(digits[:4]),

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     DataHandler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
-    MoneyHandler: TypeAlias = Callable[[int], Awaitable[None]]
+    MoneyHandler: TypeAlias = Callable[[int], Awaitable[None]] | Callable[[int, Mapping[str, Any]], Awaitable[None]]
     Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
@@ -77,6 +77,7 @@ class LedgerPlugin(abc.ABC):
         self._connecting = Connecting(self._connect, self._disconnect, self._listeners, self._log)
         self._data_handler: DataHandler | None = None
         self._money_handler: MoneyHandler | None = None
+        self._money_handler_wants_info = False
 
     # What a plugin defines
 
@@ -110,12 +111,16 @@ class LedgerPlugin(abc.ABC):
             reply = await _awaited(self._data_handler(data))
         return _checked_bytes(reply, "what the data handler gives")
 
-    async def _incoming_money(self, amount: int) -> None:
-        """Tell the host of money. Raises NotAcceptedError (LPI-12), and what the handler raises."""
+    async def _incoming_money(self, amount: int, info: Mapping[str, Any] | None = None) -> None:
+        """Tell the host of money; `info` says which claim it is, to a handler that wants it (HA-9).
+
+        Raises NotAcceptedError (LPI-12), and what the handler raises.
+        """
         if self._money_handler is None:
             raise NotAcceptedError("no money handler is registered")
+        args = (amount, dict(info or {})) if self._money_handler_wants_info else (amount,)
         with self._connecting.owing():
-            await _awaited(self._money_handler(amount))
+            await _awaited(self._money_handler(*args))
 
     # Connecting
 
@@ -171,12 +176,16 @@ class LedgerPlugin(abc.ABC):
         self._data_handler = None
 
     def register_money_handler(self, handler: MoneyHandler) -> None:
-        """Tell of incoming money to this (LPI-9). Raises WrongTypeError, MoneyHandlerAlreadyRegisteredError."""
+        """Tell of incoming money to this (LPI-9): of the amount, and to a handler of two parameters which claim it is.
+
+        Raises WrongTypeError, MoneyHandlerAlreadyRegisteredError.
+        """
         self._connecting.refuse_if_failed()
         _check_callable(handler)
         if self._money_handler is not None:
             raise MoneyHandlerAlreadyRegisteredError("a money handler is registered already")
         self._money_handler = handler
+        self._money_handler_wants_info = _needs_two(handler)
 
     def deregister_money_handler(self) -> None:
         """Have no money handler (LPI-10)."""
@@ -230,6 +239,20 @@ def _checked_bytes(value: object, what: str) -> bytes:
 def _check_callable(handler: object) -> None:
     if not callable(handler):
         raise WrongTypeError("a handler should be callable")
+
+
+def _needs_two(handler: Callable[..., Any]) -> bool:
+    """Whether a handler is to be called with two arguments: one is not enough for it."""
+    try:
+        signature = inspect.signature(handler)
+        signature.bind(0, {})
+    except (TypeError, ValueError):
+        return False
+    try:
+        signature.bind(0)
+    except TypeError:
+        return True
+    return False
 
 
 async def _awaited(value: Any) -> Any:

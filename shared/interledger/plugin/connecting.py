@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 GRACE_S = 2.0
 """How long an ending waits for replies that we owe, and a failed attempt for what it has to let go of (LPI-27)."""
 
+_TOO_EARLY = "disconnected before the connection was made"
+
 
 class Connecting:
     """The connection of one plugin. `connect` and `disconnect` are what the plugin does at its beginning and end."""
@@ -44,6 +46,7 @@ class Connecting:
         self._error: BaseException | None = None
         self._waiting = 0
         self._attempt: asyncio.Task[None] | None = None
+        self._given_up: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
         self._cleaning: asyncio.Task[None] | None = None
         self._settled: asyncio.Future[None] | None = None
@@ -61,9 +64,15 @@ class Connecting:
             raise self._error
 
     def went(self, step: Step, error: BaseException | None = None) -> None:
-        """Take a step, with the error that is the reason; whoever waits for it is told."""
-        if self._ending is not None and step in (Step.LOST, Step.READY):
-            return
+        """Take a step of the plugin's own, with the error that is the reason.
+
+        While it ends, only a failure counts; while it connects, it is ready when its `connect` returns and not before.
+        """
+        is_coming = step is Step.READY and self._life.state is State.CONNECTING
+        if not is_coming and (self._ending is None or step is Step.FAIL):
+            self._take(step, error)
+
+    def _take(self, step: Step, error: BaseException | None = None) -> None:
         before = self._life.state
         told = self._life.take(step)
         after = self._life.state
@@ -86,14 +95,15 @@ class Connecting:
 
     async def connect(self, limit_s: float | None) -> None:
         """Return when connected. Raises what refused the plugin, UnreachableError, or the error that has ended it."""
-        while self._ending is not None:
-            await asyncio.shield(self._ending)
+        while (ending := self._ending or self._given_up) is not None:
+            await asyncio.wait({ending})
         self.refuse_if_failed()
         if self._life.state is State.CONNECTED:
             return
         if self._life.state is State.NEW:
-            self.went(Step.CONNECT)
+            self._take(Step.CONNECT)
             self._attempt = asyncio.create_task(self._try(limit_s))
+            self._attempt.add_done_callback(self._attempt_over)
             # The attempt keeps the time; only if it cannot be stopped, nobody waits for it for ever.
             limit_s = None if limit_s is None else limit_s + GRACE_S
         await self._until_settled(limit_s)
@@ -146,16 +156,26 @@ class Connecting:
         except TimeoutError:
             error: Exception = UnreachableError("not connected in time")
         except asyncio.CancelledError:
-            error = UnreachableError("disconnected before the connection was made")
+            error = UnreachableError(_TOO_EARLY)
         except Exception as refused:  # noqa: BLE001 - whatever it is, it is for who waits
             error = refused
         else:
-            self.went(Step.READY)
-            return
+            if self._ending is None:
+                self._take(Step.READY)
+                return
+            error = UnreachableError(_TOO_EARLY)
         try:
             await self._let_go()
         finally:
-            self.went(Step.REFUSED, error)
+            self._take(Step.REFUSED, error)
+
+    def _attempt_over(self, attempt: asyncio.Task[None]) -> None:
+        if self._given_up is attempt:
+            self._given_up = None
+        # One that was cancelled before its first step has told nobody.
+        if self._attempt is attempt:
+            self._attempt = None
+            self._take(Step.REFUSED, UnreachableError(_TOO_EARLY))
 
     async def _until_settled(self, limit_s: float | None) -> None:
         if self._settled is None:
@@ -170,13 +190,15 @@ class Connecting:
             self._waiting -= 1
             if self._waiting == 0 and self._life.state is State.CONNECTING and self._attempt is not None:
                 # Everybody has gone who wanted this.
+                self._given_up = self._attempt
                 self._attempt.cancel()
 
     async def _end(self) -> None:
         try:
-            if self._life.state is State.CONNECTING and self._attempt is not None:
+            if self._attempt is not None:
                 self._attempt.cancel()
                 await asyncio.wait({self._attempt})
+            if self._life.state not in (State.CONNECTED, State.RECONNECTING):
                 return
             if self._owed:
                 await asyncio.wait(tuple(self._owed), timeout=GRACE_S)
@@ -184,7 +206,7 @@ class Connecting:
             try:
                 await self._disconnect()
             finally:
-                self.went(Step.DISCONNECT)
+                self._take(Step.DISCONNECT)
         finally:
             self._ending = None
 

@@ -18,7 +18,7 @@ import re
 from typing import TYPE_CHECKING
 
 from shared.interledger.btp.frames import Error
-from shared.interledger.btp.refusals import code_of, message_in
+from shared.interledger.btp.refusals import NOT_ACCEPTED, code_of, message_in
 from shared.interledger.errors import InterledgerError
 
 if TYPE_CHECKING:
@@ -50,6 +50,16 @@ class LedgerPluginError(InterledgerError):
     def btp_code(self) -> str:
         """The code that goes with `name` in an ERROR of BTP."""
         return code_of(self.name)
+
+
+def refusal_of(error: BaseException) -> tuple[str, str]:
+    """Return with which name and message a request of the peer is refused, of which a handler raised that.
+
+    What is no error of this interface is a fault of ours: its name and text are nobody else's business.
+    """
+    if isinstance(error, LedgerPluginError):
+        return error.name, str(error)
+    return NOT_ACCEPTED, "the request could not be handled"
 
 
 class WrongTypeError(LedgerPluginError, TypeError):

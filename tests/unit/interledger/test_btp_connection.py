@@ -92,9 +92,9 @@ def test_both_ends_come_to_an_open_connection() -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        Transfer(7, 1),
-        Response(7),
-        Error(7, "F00", "X", NOW),
+        Transfer(7, 1, login_entries("", "secret")),
+        Response(7, login_entries("", "secret")),
+        Error(7, "F00", "X", NOW, "", login_entries("", "secret")),
         Message(7),
         Message(7, ILP * 2),
         Message(7, login_entries()[:1] * 2),

@@ -37,7 +37,7 @@ from shared.interledger.timestamps import btp_timestamp, ilp_timestamp, read_btp
 NOW = datetime(2026, 11, 20, 18, 0, 0, tzinfo=UTC)
 SEGMENTS = st.from_regex(r"[A-Za-z0-9_~-]{1,20}", fullmatch=True)
 ADDRESSES = st.builds(lambda segments: ".".join(["test", *segments]), st.lists(SEGMENTS, min_size=1, max_size=5))
-MOMENTS = st.datetimes(timezones=st.just(UTC)).map(
+MOMENTS = st.datetimes(min_value=datetime(100, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - as it wants it
     lambda moment: moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 )
 DATA = st.binary(max_size=300)
@@ -99,8 +99,19 @@ def test_a_moment_of_another_zone_is_written_in_utc_and_a_naive_one_never() -> N
     assert btp_timestamp(there) == b"20261120183000.999Z"
     with pytest.raises(EncodingError):
         ilp_timestamp(there.replace(tzinfo=None))
-    with pytest.raises(EncodingError):
-        ilp_timestamp(datetime.max.replace(tzinfo=timezone(timedelta(hours=-2))))
+    for beyond in (
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-2))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=2))),
+        datetime(99, 12, 31, tzinfo=UTC),
+    ):
+        with pytest.raises(EncodingError):
+            ilp_timestamp(beyond)
+
+
+def test_a_year_that_other_languages_take_for_another_is_none() -> None:
+    assert read_ilp_timestamp(b"01000101000000000").year == 100
+    with pytest.raises(DecodingError):
+        read_ilp_timestamp(b"00991231235959999")
 
 
 @given(MOMENTS)

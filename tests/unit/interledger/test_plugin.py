@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shared.interledger import LedgerPlugin
 from shared.interledger.plugin.errors import (
@@ -23,6 +25,9 @@ from shared.interledger.plugin.errors import (
 from shared.interledger.plugin.life import Step
 from shared.interledger.plugin.options import ConnectOptions, PluginServices, timeout_s
 from shared.interledger.plugin.spellings import SPELLINGS
+
+
+ORDERS = ("connect", "disconnect", "lost", "ready", "refuse", "cancel", "stall", "go", "pass")
 
 
 class Store:
@@ -373,6 +378,59 @@ async def test_handlers_are_there_once_and_can_be_taken_away() -> None:
             register("no function")  # type: ignore[arg-type]
 
 
+async def test_a_money_handler_may_want_to_know_which_claim_it_is() -> None:
+    told: list[Any] = []
+
+    async def with_info(amount: int, info: Any) -> None:
+        told.append((amount, info))
+
+    handlers: tuple[Any, ...] = (with_info, told.append, lambda amount, info=None: told.append((amount, info)))
+    for handler in handlers:
+        plugin = Plugin()
+        plugin.register_money_handler(handler)
+        await plugin._incoming_money(5, {"claim": "x"})  # HA-9
+    assert told == [(5, {"claim": "x"}), 5, (5, None)]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(ORDERS), max_size=25))
+def test_whatever_is_asked_for_in_whatever_order_ends_and_leaves_nothing_running(steps: list[str]) -> None:
+    async def run() -> None:
+        plugin = Plugin()
+        asked: list[asyncio.Task[None]] = []
+        for step in steps:
+            plugin.refusal = NotAcceptedError("no") if step == "refuse" else None
+            match step:
+                case "connect" | "refuse":
+                    asked.append(asyncio.create_task(plugin.connect({"timeout": 50})))
+                case "disconnect":
+                    asked.append(asyncio.create_task(plugin.disconnect()))
+                case "lost":
+                    plugin._went(Step.LOST)
+                case "ready":
+                    plugin._went(Step.READY)
+                case "cancel" if asked:
+                    asked[-1].cancel()
+                case "stall":
+                    plugin.ready.clear()
+                case "go":
+                    plugin.ready.set()
+                case _:
+                    await asyncio.sleep(0)
+        plugin.ready.set()
+        plugin._went(Step.READY)
+        for result in await asyncio.gather(*asked, return_exceptions=True):
+            assert result is None or isinstance(result, NotAcceptedError | UnreachableError | asyncio.CancelledError)
+        await plugin.disconnect()
+        assert plugin.events == ["connect True", "disconnect False"] * (len(plugin.events) // 2)  # LPI-17
+        assert not plugin.is_connected()
+        assert plugin.calls.count("connect") == plugin.calls.count("disconnect")
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
 async def test_a_handler_that_gives_no_bytes_is_an_error_and_no_reply() -> None:
     plugin = Plugin()
     plugin.register_data_handler(lambda _data: "text")  # type: ignore[arg-type, return-value]
@@ -411,6 +469,7 @@ async def test_an_ending_waits_for_replies_that_are_owed() -> None:
     answer.set()
     await ending
     assert await replying == b"x"
+    assert not plugin._connecting._owed
     assert plugin.calls == ["connect", "disconnect"]
 
 

@@ -78,6 +78,14 @@ def test_an_error_of_the_peer_keeps_what_it_said() -> None:
     assert str(error) == "F08 InsufficientBalanceError: too much"
 
 
+def test_a_fault_of_ours_is_not_told_to_the_peer() -> None:
+    assert errors.refusal_of(errors.InsufficientBalanceError("too much")) == ("InsufficientBalanceError", "too much")
+    assert errors.refusal_of(errors.NotConnectedError("later")) == ("UnreachableError", "later")
+    name, message = errors.refusal_of(RuntimeError("password is hunter2"))
+    assert name == "NotAcceptedError"
+    assert "hunter2" not in message
+
+
 @pytest.mark.parametrize(
     ("message", "params", "expected"),
     [
