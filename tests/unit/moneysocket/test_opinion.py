@@ -59,7 +59,9 @@ def test_a_closed_shop_says_so_and_tells_when_it_opens_and_when_prices_change() 
     dearer = OpinionItem("hello", "Hello World", 2000)
     seller.offer([dearer])
     table.settle()
-    assert [event.items for event in happened(buying) if isinstance(event, ShopOpen)] == [(HELLO,), (dearer,)]
+    events = happened(buying)
+    assert [event.items for event in events if isinstance(event, ShopOpen)] == [(HELLO,), (dearer,)]
+    assert events.count(Announced()) == 1
 
 
 def test_what_is_not_for_sale_is_refused_and_forgotten() -> None:

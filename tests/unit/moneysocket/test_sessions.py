@@ -43,6 +43,7 @@ from shared.moneysocket.events import (
     Revoked,
     Unhandled,
 )
+from shared.moneysocket.frames import MAX_FRAME_BYTES
 from shared.moneysocket.limits import Limits
 from shared.moneysocket.messages import (
     NotifyError,
@@ -451,6 +452,16 @@ def test_whoever_sends_nothing_but_junk_is_cut_off() -> None:
     providing.receive_text(NOW)
     providing.close(NOW)
     assert providing.take_events() == []
+
+
+def test_a_frame_that_is_too_long_is_neither_read_nor_written() -> None:
+    _, asking, providing = pair()
+    for frame in (bytes(MAX_FRAME_BYTES + 16), b" " * MAX_FRAME_BYTES + b"{}"):
+        providing.receive(frame, NOW)
+        assert only(happened(providing), Refused).code == "too_long"
+    with pytest.raises(MoneysocketError) as refused:
+        asking.request_pay("lnbc" + "1" * MAX_FRAME_BYTES, NOW)
+    assert refused.value.code == "too_long"
 
 
 def test_a_closed_session_is_silent() -> None:
