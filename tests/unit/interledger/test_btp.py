@@ -114,6 +114,7 @@ def test_a_refusal_fits_and_says_what_it_can(beginning: str, filler: str, times:
 @pytest.mark.parametrize("name", ["", "é", "x" * 256])
 def test_a_name_that_no_frame_carries_is_replaced(name: str) -> None:
     assert (refusal(1, name, "", NOW).name, refusal(1, name, "", NOW).code) == ("NotAcceptedError", "F00")
+    assert refusal(1, "x" * 255, "", NOW).name == "x" * 255
 
 
 @pytest.mark.parametrize(

@@ -387,6 +387,15 @@ def test_an_older_connection_is_closed_with_its_own_requests() -> None:
     assert server.close(CloseCode.NORMAL, "") == []
 
 
+def test_what_is_owed_when_a_connection_ends_is_owed_no_longer() -> None:
+    server = _open_server()
+    server.receive(encode_frame(Message(1, ILP)))
+    server.close(CloseCode.GOING_AWAY, "")
+    assert server.owes == 0
+    with pytest.raises(StateError):
+        server.respond(1)
+
+
 def test_a_socket_that_is_gone_needs_no_closing() -> None:
     client = _open_client()
     request_id, _ = client.ask_data(b"a", 0.0)

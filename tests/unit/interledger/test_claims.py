@@ -63,6 +63,15 @@ def test_a_claim_adds_what_is_above_the_highest_and_never_what_its_frame_says() 
     assert [claim.adds(highest) for highest in (0, 300, 350, 400)] == [350, 50, 0, 0]  # CLM-2
 
 
+def test_the_largest_number_is_a_number() -> None:
+    claim = read_claim(1, _claim_entry(json.dumps(_changed("signed_message.amount_spent", 2**53 - 1))))
+    assert claim.amount_spent == 9_007_199_254_740_991
+    padded = json.dumps(PACKAGE).ljust(8_192)
+    assert read_claim(1, _claim_entry(padded)).amount_spent == 350
+    with pytest.raises(ClaimError):
+        read_claim(1, _claim_entry(f"{padded} "))
+
+
 def test_a_first_claim_may_announce_its_channel() -> None:
     assert read_claim(1, claim_entries(_changed("signed_message.channel_parameters", {}))).announces_channel
 

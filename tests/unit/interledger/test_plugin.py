@@ -26,7 +26,6 @@ from shared.interledger.plugin.life import Step
 from shared.interledger.plugin.options import ConnectOptions, PluginServices, timeout_s
 from shared.interledger.plugin.spellings import SPELLINGS
 
-
 ORDERS = ("connect", "disconnect", "lost", "ready", "refuse", "cancel", "stall", "go", "pass")
 
 
@@ -392,33 +391,33 @@ async def test_a_money_handler_may_want_to_know_which_claim_it_is() -> None:
     assert told == [(5, {"claim": "x"}), 5, (5, None)]
 
 
-@settings(max_examples=60)
+async def _do(plugin: Plugin, step: str, asked: list[asyncio.Task[None]]) -> None:
+    plugin.refusal = NotAcceptedError("no") if step == "refuse" else None
+    match step:
+        case "connect" | "refuse":
+            asked.append(asyncio.create_task(plugin.connect({"timeout": 50})))
+        case "disconnect":
+            asked.append(asyncio.create_task(plugin.disconnect()))
+        case "lost" | "ready":
+            plugin._went(Step[step.upper()])
+        case "cancel" if asked:
+            asked[-1].cancel()
+        case "stall":
+            plugin.ready.clear()
+        case "go":
+            plugin.ready.set()
+        case _:
+            await asyncio.sleep(0)
+
+
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.sampled_from(ORDERS), max_size=25))
 def test_whatever_is_asked_for_in_whatever_order_ends_and_leaves_nothing_running(steps: list[str]) -> None:
     async def run() -> None:
         plugin = Plugin()
         asked: list[asyncio.Task[None]] = []
-        for step in steps:
-            plugin.refusal = NotAcceptedError("no") if step == "refuse" else None
-            match step:
-                case "connect" | "refuse":
-                    asked.append(asyncio.create_task(plugin.connect({"timeout": 50})))
-                case "disconnect":
-                    asked.append(asyncio.create_task(plugin.disconnect()))
-                case "lost":
-                    plugin._went(Step.LOST)
-                case "ready":
-                    plugin._went(Step.READY)
-                case "cancel" if asked:
-                    asked[-1].cancel()
-                case "stall":
-                    plugin.ready.clear()
-                case "go":
-                    plugin.ready.set()
-                case _:
-                    await asyncio.sleep(0)
-        plugin.ready.set()
-        plugin._went(Step.READY)
+        for step in (*steps, "go", "ready"):
+            await _do(plugin, step, asked)
         for result in await asyncio.gather(*asked, return_exceptions=True):
             assert result is None or isinstance(result, NotAcceptedError | UnreachableError | asyncio.CancelledError)
         await plugin.disconnect()
@@ -608,6 +607,17 @@ def test_a_plugin_that_needs_a_store_is_not_made_without_one() -> None:
     for opts, api in (({}, None), ({}, {}), ({}, PluginServices()), ({"_store": 5}, None)):
         with pytest.raises(InvalidServicesError):
             Careful(opts, api)  # LPI-15
+
+
+async def test_a_store_that_gives_no_text_is_none() -> None:
+    class Bytes(Store):
+        async def get(self, key: str) -> Any:
+            return key.encode()
+
+    plugin = Careful({"_store": Bytes()})
+    assert plugin._store is not None
+    with pytest.raises(InvalidServicesError):
+        await plugin._store.get("key")
 
 
 async def test_a_store_of_levelup_deletes_by_a_word_of_pythons() -> None:
