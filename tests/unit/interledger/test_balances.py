@@ -3,14 +3,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.interledger.balances import Balance, BalanceError, BalanceTerms
 
+ECONOMICAL = settings(max_examples=60, deadline=None)
+
 AMOUNTS = st.integers(0, 10_000)
 
 
+@ECONOMICAL
 @given(
     st.integers(0, 20_000), st.lists(st.tuples(st.sampled_from(("prepare", "reject", "money")), AMOUNTS), max_size=30)
 )
@@ -37,6 +40,7 @@ def test_a_peer_never_owes_more_than_it_may(maximum: int, steps: list[tuple[str,
     assert balance.units == fulfilled - rejected - received
 
 
+@ECONOMICAL
 @given(st.integers(-10_000, 10_000), st.integers(-10_000, 0), st.integers(0, 10_000))
 def test_settling_leads_to_where_it_should_and_not_twice(units: int, below: int, to: int) -> None:
     balance = Balance(BalanceTerms(maximum=None, settle_below=below, settle_to=to), units)

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.interledger.amounts import MAX_AMOUNT
@@ -26,6 +26,8 @@ from shared.interledger.btp.refusals import CODES, code_of, may_be_retried, mess
 from shared.interledger.btp.subprotocols import entry_for, find, ilp_of, value_of, values_of
 from shared.interledger.errors import DecodingError, EncodingError
 
+ECONOMICAL = settings(max_examples=60, deadline=None)
+
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 IDS = st.integers(0, 2**32 - 1)
 ASCII = st.text(st.characters(max_codepoint=127), max_size=30)
@@ -38,6 +40,7 @@ FRAMES = st.one_of(
 )
 
 
+@ECONOMICAL
 @given(FRAMES)
 def test_a_frame_comes_back_and_what_follows_it_is_ignored(frame: Frame) -> None:
     octets = encode_frame(frame)
@@ -45,6 +48,7 @@ def test_a_frame_comes_back_and_what_follows_it_is_ignored(frame: Frame) -> None
     assert decode_frame(octets + b"more") == frame
 
 
+@ECONOMICAL
 @given(FRAMES, st.data())
 def test_a_frame_cut_anywhere_is_refused(frame: Frame, data: st.DataObject) -> None:
     octets = encode_frame(frame)
@@ -101,6 +105,7 @@ def test_every_listed_name_has_its_code_and_any_other_goes_with_f00() -> None:
     assert not may_be_retried("F08")
 
 
+@ECONOMICAL
 @given(st.text(max_size=200), st.sampled_from(["x", "é", "\U0001f600", '"']), st.integers(0, 20_000))
 def test_a_refusal_fits_and_says_what_it_can(beginning: str, filler: str, times: int) -> None:
     frame = refusal(1, "UnreachableError", beginning + filler * times, NOW)

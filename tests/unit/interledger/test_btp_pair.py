@@ -24,6 +24,8 @@ from shared.interledger.btp.events import (
 from shared.interledger.btp.limits import Limits
 from shared.interledger.errors import StateError
 
+ECONOMICAL = settings(max_examples=60, deadline=None)
+
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 LIMITS = Limits(answering=3, pending=4)
 STEPS = st.sampled_from(("ask", "pay", "deliver", "answer", "refuse", "forget", "wait"))
@@ -88,7 +90,7 @@ def _pair() -> tuple[End, End]:
     return client, server
 
 
-@settings(max_examples=60)
+@ECONOMICAL
 @given(st.lists(st.tuples(st.booleans(), STEPS), max_size=60))
 def test_each_request_has_one_outcome_and_comes_once(steps: list[tuple[bool, str]]) -> None:
     client, server = _pair()

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.interledger import oer
 from shared.interledger.amounts import MAX_AMOUNT, parse_amount
 from shared.interledger.errors import DecodingError, EncodingError
 
+ECONOMICAL = settings(max_examples=60, deadline=None)
+
 UINT64 = st.integers(0, MAX_AMOUNT)
 
 
+@ECONOMICAL
 @given(UINT64)
 def test_a_number_comes_back_in_the_fewest_bytes(value: int) -> None:
     written = oer.var_uint(value, "x")
@@ -18,6 +21,7 @@ def test_a_number_comes_back_in_the_fewest_bytes(value: int) -> None:
     assert len(written) == 1 + max(1, (value.bit_length() + 7) // 8)
 
 
+@ECONOMICAL
 @given(st.integers(0, 2**48 - 1))
 def test_a_length_comes_back_and_is_all_that_was_read(value: int) -> None:
     reader = oer.Reader(oer.length(value, "x") + b"more")
@@ -25,6 +29,7 @@ def test_a_length_comes_back_and_is_all_that_was_read(value: int) -> None:
     assert reader.left == 4
 
 
+@ECONOMICAL
 @given(st.integers(0, 2**48 - 1), st.integers(1, 6))
 def test_no_length_has_a_second_form(value: int, size: int) -> None:
     padded = bytes((0x80 | size,)) + value.to_bytes(6, "big")[6 - size :]
@@ -84,6 +89,7 @@ def test_amounts_of_others_are_digits_that_fit(text: str) -> None:
     assert refused.value.code == "bad_amount"
 
 
+@ECONOMICAL
 @given(UINT64, st.integers(0, 40))
 def test_amounts_come_back_from_text(value: int, zeros: int) -> None:
     assert parse_amount("0" * zeros + str(value)) == value

@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.interledger.addresses import child_address, is_address, is_at, is_peer_address
@@ -34,6 +34,8 @@ from shared.interledger.rejections import (
 )
 from shared.interledger.timestamps import btp_timestamp, ilp_timestamp, read_btp_timestamp, read_ilp_timestamp
 
+ECONOMICAL = settings(max_examples=60, deadline=None)
+
 NOW = datetime(2026, 11, 20, 18, 0, 0, tzinfo=UTC)
 SEGMENTS = st.from_regex(r"[A-Za-z0-9_~-]{1,20}", fullmatch=True)
 ADDRESSES = st.builds(lambda segments: ".".join(["test", *segments]), st.lists(SEGMENTS, min_size=1, max_size=5))
@@ -55,11 +57,13 @@ def _prepare(**changes: object) -> Prepare:
     return Prepare(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+@ECONOMICAL
 @given(PACKETS)
 def test_a_packet_comes_back(packet: Packet) -> None:
     assert decode_packet(encode_packet(packet)) == packet
 
 
+@ECONOMICAL
 @given(PACKETS, st.data())
 def test_a_packet_cut_anywhere_is_refused(packet: Packet, data: st.DataObject) -> None:
     octets = encode_packet(packet)
@@ -114,6 +118,7 @@ def test_a_year_that_other_languages_take_for_another_is_none() -> None:
         read_ilp_timestamp(b"00991231235959999")
 
 
+@ECONOMICAL
 @given(MOMENTS)
 def test_moments_come_back(moment: datetime) -> None:
     assert read_ilp_timestamp(ilp_timestamp(moment)) == moment

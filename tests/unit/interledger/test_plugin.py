@@ -26,6 +26,8 @@ from shared.interledger.plugin.life import Step
 from shared.interledger.plugin.options import ConnectOptions, PluginServices, timeout_s
 from shared.interledger.plugin.spellings import SPELLINGS
 
+ECONOMICAL = settings(max_examples=60, deadline=None)
+
 ORDERS = ("connect", "disconnect", "lost", "ready", "refuse", "cancel", "stall", "go", "pass")
 
 
@@ -141,6 +143,7 @@ async def test_an_attempt_that_nobody_waits_for_any_longer_is_given_up() -> None
     plugin.ready.set()
     await plugin.connect()
     assert plugin.is_connected()
+    assert plugin.calls == ["connect", "disconnect", "connect"]
 
 
 async def test_disconnecting_ends_an_attempt() -> None:
@@ -410,7 +413,7 @@ async def _do(plugin: Plugin, step: str, asked: list[asyncio.Task[None]]) -> Non
             await asyncio.sleep(0)
 
 
-@settings(max_examples=60, deadline=None)
+@ECONOMICAL
 @given(st.lists(st.sampled_from(ORDERS), max_size=25))
 def test_whatever_is_asked_for_in_whatever_order_ends_and_leaves_nothing_running(steps: list[str]) -> None:
     async def run() -> None:

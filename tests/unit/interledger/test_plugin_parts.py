@@ -3,7 +3,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.interledger.btp.frames import Error
@@ -13,7 +13,10 @@ from shared.interledger.plugin.errors import BtpError, LedgerPluginError
 from shared.interledger.plugin.life import Life, State, Step
 from shared.interledger.plugin.log import formatted
 
+ECONOMICAL = settings(max_examples=60, deadline=None)
 
+
+@ECONOMICAL
 @given(st.lists(st.sampled_from(Step), max_size=30))
 def test_connect_and_disconnect_alternate_whatever_happens(steps: list[Step]) -> None:
     life = Life()

@@ -4,7 +4,7 @@ import hashlib
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.interledger.amounts import MAX_AMOUNT
@@ -24,6 +24,8 @@ from shared.interledger.stream.packets import MAX_FRAMES, StreamPacket, decode_s
 from shared.interledger.stream.receipts import ReceiptSetup, make_receipt, read_receipt
 from shared.interledger.stream.receiver import MAX_SEQUENCE, Offer, StreamReceiver
 from shared.interledger.stream.tokens import Asset, Credentials, Terms, TokenKeys
+
+ECONOMICAL = settings(max_examples=60, deadline=None)
 
 OURS = "test.us.stream"
 SECRET = b"s" * 32
@@ -83,6 +85,7 @@ def _said(credentials: Credentials, answer: Fulfill | Reject | Offer) -> StreamP
 # Packets
 
 
+@ECONOMICAL
 @given(PACKETS)
 def test_a_packet_comes_back_with_any_padding(packet: StreamPacket) -> None:
     octets = encode_stream_packet(packet)
@@ -90,6 +93,7 @@ def test_a_packet_comes_back_with_any_padding(packet: StreamPacket) -> None:
     assert decode_stream_packet(encode_stream_packet(packet, len(octets) + 9)) == packet
 
 
+@ECONOMICAL
 @given(PACKETS, st.data())
 def test_a_packet_cut_anywhere_is_refused(packet: StreamPacket, data: st.DataObject) -> None:
     octets = encode_stream_packet(packet)
@@ -115,6 +119,7 @@ def test_a_packet_is_never_cut_to_its_padding() -> None:
 # Sealing
 
 
+@ECONOMICAL
 @given(st.binary(max_size=200), st.data())
 def test_what_is_sealed_opens_and_nothing_that_was_changed_does(plaintext: bytes, data: st.DataObject) -> None:
     sealed = seal(SECRET, plaintext, Counting())
@@ -146,6 +151,7 @@ def test_secrets_show_themselves_nowhere() -> None:
 # Addresses
 
 
+@ECONOMICAL
 @given(
     st.none() | st.text(st.characters(max_codepoint=127), max_size=60),
     st.none() | st.just(RECEIPTS),
@@ -281,6 +287,7 @@ def test_a_receipt_is_made_for_whoever_asked_for_one() -> None:
         assert _said(credentials, offer.accept(total)).frames == ()
 
 
+@ECONOMICAL
 @given(st.integers(0, 57), st.integers(1, 255))
 def test_a_receipt_with_any_byte_changed_is_none(place: int, change: int) -> None:
     receipt = bytearray(make_receipt(RECEIPTS, 1, 1_000))
