@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 EXTRA_PENDING = 4_000
 """How much further than new events held lanes may go beyond a webhook's bound: who waits longer is not kept out."""
-WINDOW = 10_000
-"""Numbers of the stream that one step looks at."""
 MAX_LANES = 100
 """Lanes that one step plans on."""
 
@@ -131,7 +129,7 @@ async def plan_on(conn: Connection, webhook_id: int, *, turn: int, now: datetime
         ready[0]["held_from"],
         found["position"],
         min(planning.MAX_PAGE, most - found["pending"]),
-        WINDOW,
+        planning.WINDOW,
         found["types"],
         now,
     )

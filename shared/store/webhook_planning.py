@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from shared.store.database import Connection
 
 MAX_PAGE = 1_000
+WINDOW = 10_000
+"""Numbers of the stream that one step looks at: those of held lanes are passed by without a page for each."""
 MAX_PENDING = 20_000
 """Deliveries of one webhook that may wait; with as many the rest waits in the stream."""
 LANE_BOUNDS = ((5_000, 1_000), (10_000, 100))
@@ -118,18 +120,31 @@ _HOLD = """, held AS (
       SELECT $1, lane, min(id), min(event_at) FROM judged WHERE is_over GROUP BY lane
     )"""
 
+_PASSED = """
+     WHERE id > $2 AND id <= (SELECT last FROM bounds)
+       AND coalesce(aa_address, '') NOT IN (SELECT h.lane FROM webhook_held_lanes h WHERE h.webhook_id = $1)
+     ORDER BY id LIMIT $4
+"""
+
 _PLAN = f"""
-    WITH page AS MATERIALIZED (
-      SELECT *, coalesce(aa_address, '') AS lane FROM (
-        ({EVENTS} WHERE id > $2 AND id <= $3 ORDER BY id LIMIT $4)
-        UNION ALL
-        ({PAYMENTS} WHERE id > $2 AND id <= $3 ORDER BY id LIMIT $4)
-      ) AS merged ORDER BY id LIMIT $4
+    WITH bounds AS MATERIALIZED (
+      SELECT least(first.id + $8::bigint - 1, $3::bigint) AS last FROM (
+        SELECT least((SELECT min(id) FROM events WHERE id > $2 AND id <= $3),
+                     (SELECT min(id) FROM payments WHERE id > $2 AND id <= $3)) AS id
+      ) AS first
+    ), page AS MATERIALIZED (
+      SELECT *, coalesce(aa_address, '') AS lane
+        FROM (({EVENTS} {_PASSED}) UNION ALL ({PAYMENTS} {_PASSED})) AS merged
+       ORDER BY id LIMIT $4
+    ), seen AS MATERIALIZED (
+      SELECT CASE WHEN (SELECT count(*) FROM page) = $4 THEN (SELECT max(id) FROM page)
+                  ELSE greatest((SELECT max(id) FROM events WHERE id > $2 AND id <= (SELECT last FROM bounds)),
+                                (SELECT max(id) FROM payments WHERE id > $2 AND id <= (SELECT last FROM bounds)))
+             END AS id
     ), wanted AS MATERIALIZED (
       SELECT page.*, row_number() OVER (PARTITION BY lane ORDER BY id) AS place
         FROM page
        WHERE {is_wanted("$5")}
-         AND NOT EXISTS (SELECT FROM webhook_held_lanes h WHERE h.webhook_id = $1 AND h.lane = page.lane)
     ), judged AS MATERIALIZED (
       SELECT wanted.*, place + before.number > $7::bigint AS is_over
         FROM wanted JOIN (
@@ -138,9 +153,10 @@ _PLAN = f"""
            CROSS JOIN LATERAL ({waiting("busy.lane", "$2::bigint", "$7")}) AS waiting
         ) AS before USING (lane)
     ), {written_down("judged", "$6")}{{hold}}
-    UPDATE webhooks SET position = (SELECT max(id) FROM page)
-     WHERE id = $1 AND EXISTS (SELECT FROM page)
-    RETURNING position, (SELECT count(*) FROM page) AS seen, (SELECT count(*) FROM planned) AS added,
+    UPDATE webhooks SET position = (SELECT id FROM seen)
+     WHERE id = $1 AND EXISTS (SELECT FROM seen WHERE id IS NOT NULL)
+    RETURNING position, (SELECT count(*) FROM planned) AS added,
+              (SELECT count(*) FROM page) < $4 AND (SELECT last FROM bounds) = $3 AS is_last,
               $2 < (SELECT gone_id FROM event_stream) AS has_skipped
 """
 
@@ -175,7 +191,9 @@ async def plan(conn: Connection, webhook_id: int, *, until: int, now: datetime) 
     # Before the contracting step a worker of the release before may come next, which knows nothing of held lanes.
     statement = _PLAN_AND_HOLD if found["may_hold"] else _PLAN_ALL
     bound = lane_bound(found["pending"]) if found["may_hold"] else _NO_BOUND
-    row = await conn.fetchrow(statement, webhook_id, found["position"], until, limit, found["types"], now, bound)
+    row = await conn.fetchrow(
+        statement, webhook_id, found["position"], until, limit, found["types"], now, bound, WINDOW
+    )
     if row is None:
         return Planned(0, found["position"], is_last=True)
-    return Planned(row["added"], row["position"], is_last=row["seen"] < limit, has_skipped=row["has_skipped"])
+    return Planned(row["added"], row["position"], is_last=row["is_last"], has_skipped=row["has_skipped"])

@@ -65,7 +65,7 @@ def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
         (webhook_planning, "LANE_BOUNDS", ((4, 3), (8, 2))),
         (webhook_planning, "LEAST_OF_A_LANE", 1),
         (webhook_holding, "EXTRA_PENDING", 2),
-        (webhook_holding, "WINDOW", 7),
+        (webhook_planning, "WINDOW", 7),
     ):
         monkeypatch.setattr(module, name, value)
 

@@ -149,7 +149,7 @@ async def test_what_waits_of_a_lane_is_found_in_that_lane_whatever_the_statistic
     for name, statement, arguments in (
         ("heads", webhook_claims._HEADS, f"1, '{{{address(1)}}}', '{{1}}', 16"),
         ("ready", webhook_holding._READY, "1, 500, 100"),
-        ("plan", webhook_planning._PLAN_AND_HOLD, "1, 1, 99, 50, NULL, now(), 1000"),
+        ("plan", webhook_planning._PLAN_AND_HOLD, "1, 1, 99, 50, NULL, now(), 1000, 20"),
     ):
         await filled.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE {name} AS {statement}")
         explained = await filled.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {name} ({arguments})")

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from shared.store import webhook_deliveries, webhook_holding, webhook_planning, webhooks
 from shared.store.webhooks import WebhookState
 from shared.webhooks import managing
+from shared.webhooks.calling import Limits
 from shared.webhooks.managing import Change
-from tests.integration.webhooks.support import CHANNELS, Answer, Office, Receiver
+from tests.integration.webhooks.support import CHANNELS, Answer, Office, Receiver, guard_of
 from tests.receiving_support import administrator
+
+if TYPE_CHECKING:
+    from shared.store.database import Database
+    from shared.webhooks.calling import Caller
 
 A, B, C = CHANNELS
 BOUND = 4
@@ -22,11 +28,18 @@ class GivenUpError(Exception):
     """A worker that ends in the middle of a transaction."""
 
 
+@pytest.fixture
+async def office(worker: Database, caller: Caller) -> Office:
+    """Servers may take their time: what fails is not tried again while the clock stands still."""
+    patient = Limits(connect_s=10.0, read_s=20.0, total_s=20.0, max_bytes=2_000)
+    return Office(worker, caller, await guard_of(worker), limits=patient)
+
+
 @pytest.fixture(autouse=True)
 def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_planning, "LANE_BOUNDS", ((20, BOUND),))
     monkeypatch.setattr(webhook_planning, "LEAST_OF_A_LANE", 1)
-    monkeypatch.setattr(webhook_holding, "WINDOW", 10)
+    monkeypatch.setattr(webhook_planning, "WINDOW", 10)
 
 
 async def held(office: Office, webhook: int) -> dict[str, int]:
