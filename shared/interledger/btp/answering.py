@@ -31,26 +31,30 @@ if TYPE_CHECKING:
 
 
 class Answering:
-    """Requests of the peer that wait for an answer, bounded in number. `reads`: names the owner decodes himself."""
+    """Requests of the peer that wait for an answer, bounded in number and size.
+
+    `reads` are the names of the sub-protocols that the owner decodes himself.
+    """
 
     def __init__(self, reads: frozenset[str], limits: Limits, utc: Callable[[], datetime]) -> None:
         self._reads = reads
         self._limits = limits
         self._utc = utc
-        self._ids: set[int] = set()
+        self._sizes: dict[int, int] = {}
+        self._bytes = 0
         self.draining = False
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._sizes)
 
-    def take(self, frame: Message | Transfer) -> Event:
-        """Return what becomes of a request."""
+    def take(self, frame: Message | Transfer, size: int) -> Event:
+        """Return what becomes of a request whose frame has `size` bytes."""
         request_id, entries = frame.request_id, frame.entries
-        if request_id in self._ids:
+        if request_id in self._sizes:
             return Ignored("repeated_id")
         if self.draining:
             return self._refuse(request_id, refusals.UNREACHABLE, "going away")
-        if len(self._ids) >= self._limits.answering:
+        if len(self._sizes) >= self._limits.answering or self._bytes + size > self._limits.answering_bytes:
             return self._refuse(request_id, refusals.UNREACHABLE, "too many requests are being answered")
         try:
             self._check_json(entries)
@@ -58,21 +62,23 @@ class Answering:
             return self._refuse(request_id, refusals.NOT_ACCEPTED, str(error))
         event = self._event(frame)
         if not isinstance(event, Send):
-            self._ids.add(request_id)
+            self._sizes[request_id] = size
+            self._bytes += size
         return event
 
     def check(self, request_id: int) -> None:
         """Raise StateError `not_answering` unless that request waits for an answer."""
-        if request_id not in self._ids:
+        if request_id not in self._sizes:
             raise StateError("not_answering", "requestId", "is not that of a request to be answered")
 
     def ended(self, request_id: int) -> None:
         """It has its answer."""
-        self._ids.discard(request_id)
+        self._bytes -= self._sizes.pop(request_id, 0)
 
     def clear(self) -> None:
         """Nobody waits for answers any longer."""
-        self._ids.clear()
+        self._sizes.clear()
+        self._bytes = 0
 
     def _event(self, frame: Message | Transfer) -> Event:
         request_id, entries = frame.request_id, frame.entries

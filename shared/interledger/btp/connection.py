@@ -101,7 +101,7 @@ class BtpConnection:
         self._asking = Asking(self._limits, request_ids)
         self._login_id = 0
         self._login_until: float | None = now_s + self._limits.login_s
-        self._held: list[Message | Transfer] = []
+        self._held: list[tuple[Message | Transfer, int]] = []
         self._held_bytes = 0
         self._answering = Answering(reads, self._limits, utc)
 
@@ -136,7 +136,7 @@ class BtpConnection:
             case State.LOGIN:
                 return self._during_login(frame, len(message))
             case _:
-                return self._frame(frame)
+                return self._frame(frame, len(message))
 
     def tick(self, now_s: float) -> list[Event]:
         """Say what has taken too long by now."""
@@ -254,7 +254,7 @@ class BtpConnection:
             self._held_bytes += size
             if len(self._held) >= self._limits.held_frames or self._held_bytes > self._limits.held_bytes:
                 return self.close(CloseCode.REFUSED, "too many requests before the login was answered")
-            self._held.append(frame)
+            self._held.append((frame, size))
             return []
         if self.role == "server" or frame.request_id != self._login_id:
             return [Ignored("answer_to_nothing")]
@@ -263,9 +263,9 @@ class BtpConnection:
         refused = LoginRefused(frame.code, refusals.message_in(frame))
         return [refused, *self.close(CloseCode.REFUSED, "the peer refused our login")]
 
-    def _frame(self, frame: Frame) -> list[Event]:
+    def _frame(self, frame: Frame, size: int) -> list[Event]:
         if isinstance(frame, Message | Transfer):
-            return [self._answering.take(frame)]
+            return [self._answering.take(frame, size)]
         if not self._asking.ended(frame.request_id):
             return [Ignored("answer_to_nothing")]
         if isinstance(frame, Response):
@@ -276,7 +276,7 @@ class BtpConnection:
         self.state = State.OPEN
         self._login_until = None
         held, self._held = self._held, []
-        return list(chain.from_iterable(self._frame(frame) for frame in held))
+        return list(chain.from_iterable(self._frame(frame, size) for frame, size in held))
 
     def _refuse_login(self, request_id: int, message: str, name: str) -> list[Event]:
         return [self._error(request_id, name, message), *self.close(CloseCode.REFUSED, "the login was refused")]

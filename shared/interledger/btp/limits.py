@@ -16,6 +16,8 @@ class Limits:
     """Of a stranger; a login needs no more."""
     answering: int = 1_000
     """Requests of the peer that wait for our answer (LPI-22)."""
+    answering_bytes: int = 4 * 1024 * 1024
+    """The same, in bytes of all of them."""
     pending: int = 1_000
     """Requests of ours that wait for the peer's answer."""
     held_frames: int = 32

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -255,6 +256,18 @@ def test_more_than_can_be_answered_is_told_to_come_later() -> None:
     assert (error.code, error.name) == ("T00", "UnreachableError")  # LPI-22
     server.refuse(1, "InvalidFieldsError", "no")
     assert isinstance(server.receive(encode_frame(Message(3, ILP)))[0], DataRequested)
+
+
+def test_large_requests_count_by_their_size() -> None:
+    large = Message(1, entries_for(ilp=bytes(400)))
+    size = len(encode_frame(large))
+    server = _open_server(limits=Limits(answering_bytes=2 * size))
+    for request_id in (1, 2):
+        assert isinstance(server.receive(encode_frame(replace(large, request_id=request_id)))[0], DataRequested)
+    assert _error(server.receive(encode_frame(Message(3, ())))).code == "T00"
+    server.respond(1)
+    assert isinstance(server.receive(encode_frame(replace(large, request_id=3)))[0], DataRequested)
+    assert server.owes == 2
 
 
 def test_an_answer_goes_out_once() -> None:

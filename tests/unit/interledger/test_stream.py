@@ -114,6 +114,7 @@ def test_frames_have_a_limit_in_number() -> None:
 def test_a_packet_is_never_cut_to_its_padding() -> None:
     with pytest.raises(EncodingError):
         encode_stream_packet(StreamPacket(1, 12, 0), pad_to=7)
+    assert len(encode_stream_packet(StreamPacket(1, 12, 0), pad_to=8)) == 8
 
 
 # Sealing
