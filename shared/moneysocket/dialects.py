@@ -22,8 +22,8 @@ this table:
 | application messages in clear               | taken               | refused                 | refused              |
 | lone surrogates and NUL in text             | kept                | kept                    | U+FFFD               |
 
-SLUICE takes every message that both libraries take (but for an amount that is not finite) and refuses every one that
-both refuse; where they differ it takes what either sends in earnest and cannot be misread. The other two exist to
+SLUICE takes every message that both libraries take (but for an amount that is not finite) and refuses what breaks a
+rule of both; where they differ it takes what either sends in earnest and cannot be misread. The other two exist to
 write as a library would and to foretell its verdict: what PYTHON or JAVASCRIPT read is not for use.
 """
 
