@@ -89,7 +89,7 @@ class Connecting:
             self._settle(error or UnreachableError("disconnected"))
         if after is State.FAILED:
             self._error = error or UnreachableError("failed")
-            self._cleaning = self._stop_after(before)
+            self._cleaning = self._stop()
         for event in told:
             self._listeners.tell(event, *((self._error,) if event == "error" else ()))
 
@@ -160,7 +160,7 @@ class Connecting:
         except Exception as refused:  # noqa: BLE001 - whatever it is, it is for who waits
             error = refused
         else:
-            if self._ending is None:
+            if self._ending is None and self._life.state is State.CONNECTING:
                 self._take(Step.READY)
                 return
             error = UnreachableError(_TOO_EARLY)
@@ -210,10 +210,10 @@ class Connecting:
         finally:
             self._ending = None
 
-    def _stop_after(self, before: State) -> asyncio.Task[None]:
+    def _stop(self) -> asyncio.Task[None]:
         attempt = self._attempt
         is_own = attempt is asyncio.current_task()
-        if before is not State.CONNECTING or attempt is None:
+        if attempt is None:
             return asyncio.create_task(self._let_go())
         if not is_own:
             attempt.cancel()

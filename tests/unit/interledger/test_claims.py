@@ -171,6 +171,8 @@ def test_answers_about_channels_come_back() -> None:
     state = ChannelState("open", 2, 1_000, 350, 650, 3_600)
     assert read_channel_answer(AA, channel_answer(AA, state)) == state
     assert read_channel_answer(AA, channel_answer(AA, None)) is None
+    empty = ChannelState("new", 0, 0, 0, 0, 0)
+    assert read_channel_answer(AA, channel_answer(AA, empty)) == empty
     assert json.loads(channel_answer(AA, state)[0].data) == {
         "aa_address": AA,
         "known": True,
