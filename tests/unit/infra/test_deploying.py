@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 
+from front import app
 from infra.topology import Part, Topology
 from shared.settings import Settings, variable_of
 from tests.infra_files import ROOT, compose
+from worker import thread
+from worker.webhooks import terms
 
 PAGE = (ROOT / "docs/deploying.md").read_text()
 
@@ -37,3 +40,16 @@ def test_every_part_and_handle_that_it_names_is_there() -> None:
         assert hasattr(Topology, handle) or f"self.{handle} = " in (ROOT / "infra/topology/topology.py").read_text()
     for action in re.findall(r"\]\.(\w+)\(|postgres\.(\w+)\(", PAGE):
         assert hasattr(Part, "".join(action)), action
+
+
+def test_the_connections_of_each_part_are_those_of_its_pools() -> None:
+    hears_of_keys = 1
+    front = app.MAX_CONNECTIONS + hears_of_keys
+    worker = thread.MAX_CONNECTIONS + thread.MAX_DEVICE_CONNECTIONS + terms.MAX_CONNECTIONS
+    said = f"{front} a front, {worker} a worker"
+    assert said in PAGE
+    assert said in (ROOT / "infra/compose/roll").read_text()
+    assert (
+        f"Fronts hold {front} connections each, workers {worker}" in (ROOT / "infra/postgres/primary.conf").read_text()
+    )
+    assert f"{front} each, {worker} for a worker" in (ROOT / "docs/operations.md").read_text()
