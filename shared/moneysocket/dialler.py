@@ -169,6 +169,7 @@ class Dialler:
             self._refuse("impossible_length", "an encrypted frame is an iv and whole blocks of 16 bytes")
         else:
             self._timer = (now_s + self._limits.idle_s, "idle")
+            self._refused = max(0, self._refused - 1)
             self._events.append(FrameForOther(frame))
 
     def _must_be(self, *states: DiallerState) -> None:

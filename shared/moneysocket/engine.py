@@ -105,6 +105,7 @@ class Engine:
         except MoneysocketError as error:
             self.refuse(error.code, error.text)
             return
+        self.refused = max(0, self.refused - 1)
         self.hand_to(0, message)
 
     def tick(self) -> None:

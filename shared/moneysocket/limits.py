@@ -16,13 +16,13 @@ class Limits:
     """
 
     max_refused: int = 100
-    """Frames that are refused before the connection is closed."""
+    """Frames that are refused, beyond those that are taken, before the connection is closed."""
 
     max_open_requests: int = 64
     """Requests without an answer, in either direction."""
 
     max_remembered_requests: int = 256
-    """Requests that timed out and whose late answer is still recognised."""
+    """Requests that timed out or failed and whose late answer is still recognised."""
 
     max_msats: int = MAX_MSATS
     """The largest invoice that is asked for or made."""

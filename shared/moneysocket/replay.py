@@ -11,7 +11,8 @@ Whoever relays a frame can change the first sixteen bytes of its text without th
 the leading digits of the timestamp. Such a change moves it by months, which the last rule sees, and leaves the uuid
 as it was. Clocks of peers that are wrong by hours do no harm.
 
-One guard serves all connections of one seed: a frame recorded in one may be replayed in the next.
+One guard serves all connections of one seed: a frame recorded in one may be replayed in the next. To outlive its
+process, `latest` is kept somewhere, and a new guard is made with it as `forgotten_until`.
 """
 
 from __future__ import annotations
@@ -30,12 +31,20 @@ MAX_CLOCK_DIFFERENCE_S = 86_400.0
 class ReplayGuard:
     """Remembers the uuids of one seed: `capacity` of the other end's and as many of our own."""
 
-    def __init__(self, capacity: int = CAPACITY, max_difference_s: float = MAX_CLOCK_DIFFERENCE_S) -> None:
+    def __init__(
+        self,
+        capacity: int = CAPACITY,
+        max_difference_s: float = MAX_CLOCK_DIFFERENCE_S,
+        *,
+        forgotten_until: float = -1.0,
+    ) -> None:
+        self.latest = forgotten_until
+        """The latest timestamp that was admitted, in Unix seconds by the other end's clock."""
         self._capacity = capacity
         self._max_difference_s = max_difference_s
         self._seen: set[bytes] = set()
         self._by_age: list[tuple[float, bytes]] = []
-        self._forgotten_until = -1.0
+        self._forgotten_until = forgotten_until
         self._own: set[bytes] = set()
         self._own_in_order: deque[bytes] = deque()
 
@@ -61,6 +70,7 @@ class ReplayGuard:
         if timestamp <= self._forgotten_until:
             raise FrameError("too_old", "a message is older than what is remembered, so it may be a repetition")
         self._seen.add(key)
+        self.latest = max(self.latest, timestamp)
         heapq.heappush(self._by_age, (timestamp, key))
         if len(self._by_age) > self._capacity:
             self._forgotten_until, oldest = heapq.heappop(self._by_age)

@@ -162,8 +162,8 @@ class ConsumerSession(Session):
     ) -> str:
         """Have an invoice paid; returns the uuid under which the proof is reported.
 
-        With the invoice's `payment_hash` (hexadecimal) only the right preimage is taken as proof. Raises ProtocolError
-        `not_announced`, `bad_order`, `too_many_open`, `duplicate_request`.
+        With the invoice's `payment_hash` (64 lower-case digits) only the right preimage is taken as proof.
+        Raises ProtocolError `not_announced`, `bad_order`, `too_many_open`, `duplicate_request`.
         """
         return str(self.order(now_s, self._transact.request_pay, bolt11, payment_hash, request_uuid))
 

@@ -56,6 +56,14 @@ def test_a_clock_that_is_hours_off_does_no_harm(off_s: float) -> None:
         assert verdict(guard, number + 1000, NOW + number + off_s, NOW + number) == "taken"
 
 
+def test_a_guard_outlives_its_process_by_one_number() -> None:
+    first = ReplayGuard()
+    for number in range(5):
+        assert verdict(first, number, NOW + number) == "taken"
+    second = ReplayGuard(forgotten_until=first.latest)
+    assert [verdict(second, number, NOW + number) for number in range(6)] == ["too_old"] * 5 + ["taken"]
+
+
 def test_our_own_messages_are_known_up_to_a_number() -> None:
     guard = ReplayGuard(capacity=2)
     for number in (1, 1, 2, 3):

@@ -384,6 +384,31 @@ def test_a_request_times_out_and_its_late_answer_still_counts() -> None:
     assert only(happened(asking), PaymentProven) == PaymentProven(paid, PREIMAGE, is_verified=True, is_late=True)
 
 
+def test_a_proof_counts_even_if_an_error_came_first() -> None:
+    table, asking, providing = pair()
+    paid = asking.request_pay(BOLT11, NOW, payment_hash=HASH)
+    providing.notify_error("the node took too long", NOW, paid)
+    providing.notify_preimage(PREIMAGE, NOW, paid)
+    providing.notify_preimage(PREIMAGE, NOW, paid)
+    table.settle()
+    assert happened(asking) == [
+        RequestFailed(paid, "the node took too long"),
+        PaymentProven(paid, PREIMAGE, is_verified=True, is_late=True),
+        Unhandled("NOTIFY_PREIMAGE", paid),
+    ]
+
+
+def test_what_was_given_up_is_remembered_up_to_a_number() -> None:
+    _, asking, _ = pair(limits=Limits(max_remembered_requests=2))
+    asked = [asking.request_invoice(1, NOW) for _ in range(3)]
+    for request_uuid in asked:
+        asking.receive(frame_of(NotifyError, error_msg="no", request_reference_uuid=request_uuid), NOW)
+    happened(asking)
+    for request_uuid in asked:
+        asking.receive(frame_of(NotifyInvoice, bolt11=BOLT11, request_reference_uuid=request_uuid), NOW)
+    assert [type(event) for event in happened(asking)] == [Unhandled, InvoiceReceived, InvoiceReceived]
+
+
 def test_what_is_open_when_the_connection_goes_stays_in_doubt() -> None:
     table, asking, _ = pair()
     paid = asking.request_pay(BOLT11, NOW)
@@ -429,8 +454,10 @@ def test_a_request_may_bear_a_uuid_of_the_callers_choice_once() -> None:
     with pytest.raises(ProtocolError) as refused:
         asking.request_pay(BOLT11, NOW, request_uuid=name)
     assert refused.value.code == "duplicate_request"
-    with pytest.raises(ProtocolError):
-        asking.request_pay(BOLT11, NOW, request_uuid="not a uuid")
+    for order in ({"request_uuid": "not a uuid"}, {"payment_hash": "not a hash"}):
+        with pytest.raises(ProtocolError) as refused:
+            asking.request_pay(BOLT11, NOW, **order)
+        assert refused.value.code == "bad_order"
 
 
 def test_orders_need_a_connection_that_is_announced() -> None:
@@ -452,6 +479,14 @@ def test_whoever_sends_nothing_but_junk_is_cut_off() -> None:
     providing.receive_text(NOW)
     providing.close(NOW)
     assert providing.take_events() == []
+
+
+def test_refusals_are_forgiven_by_messages_that_are_taken() -> None:
+    _, _, providing = pair()
+    for _ in range(200):
+        providing.receive(b"junk", NOW)
+        providing.receive(frame_of(RequestPing), NOW)
+    assert not providing.wants_close
 
 
 def test_a_frame_that_is_too_long_is_neither_read_nor_written() -> None:
