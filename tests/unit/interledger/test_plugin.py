@@ -146,6 +146,18 @@ async def test_an_attempt_that_nobody_waits_for_any_longer_is_given_up() -> None
     assert plugin.calls == ["connect", "disconnect", "connect"]
 
 
+async def test_who_waits_on_is_not_harmed_by_who_does_not() -> None:
+    plugin = Plugin()
+    plugin.ready.clear()
+    impatient, patient = (asyncio.create_task(plugin.connect()) for _ in range(2))
+    await asyncio.sleep(0.001)
+    impatient.cancel()
+    await asyncio.sleep(0.001)
+    plugin.ready.set()
+    await patient
+    assert plugin.calls == ["connect"]
+
+
 async def test_disconnecting_ends_an_attempt() -> None:
     plugin = Plugin()
     plugin.ready.clear()

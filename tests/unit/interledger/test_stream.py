@@ -143,8 +143,10 @@ def test_a_shortened_tag_is_no_tag() -> None:
 def test_secrets_show_themselves_nowhere() -> None:
     credentials = _receiver().issue(Terms(receipts=RECEIPTS))
     offer = _receiver().receive(_prepare(credentials))
-    shown = repr((credentials, RECEIPTS, offer, ConnectionKeys(credentials.shared_secret), TokenKeys(SECRET)))
-    for secret in (credentials.shared_secret, RECEIPTS.secret, SECRET):
+    assert isinstance(offer, Offer)
+    fulfill = offer.accept()
+    shown = repr((credentials, RECEIPTS, offer, fulfill, ConnectionKeys(credentials.shared_secret), TokenKeys(SECRET)))
+    for secret in (credentials.shared_secret, RECEIPTS.secret, SECRET, fulfill.fulfillment):
         assert repr(secret)[2:-1] not in shown
         assert secret.hex() not in shown
 
