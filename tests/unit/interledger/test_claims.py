@@ -210,6 +210,7 @@ def test_what_a_payee_takes_comes_back() -> None:
     assert read_info_answer(info_answer(info)) == info
     assert json.loads(info_answer(info)[0].data)["minimumTimeout"] == 3_600
     assert info_question()[0].name == INFO
-    for wrong in ({}, {"asset": 5}, {**json.loads(info_answer(info)[0].data), "scale": 0.5}):
+    answer = json.loads(info_answer(info)[0].data)
+    for wrong in ({}, {**answer, "asset": 5}, {**answer, "scale": 0.5}, {**answer, "version": None}):
         with pytest.raises(ClaimError):
             read_info_answer((Entry(INFO, 2, json.dumps(wrong).encode()),))
