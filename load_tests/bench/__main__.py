@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from load_tests.bench.fairness import measure_fairness
-from load_tests.bench.growth import ROWS, measure_growth
+from load_tests.bench.growth import Growth, measure_growth
 from load_tests.bench.plot import draw
 from load_tests.bench.report import LATEST, RESULTS, Report
 from load_tests.bench.running import measure
@@ -63,7 +63,8 @@ def growth(
     Takes about 20 minutes. Example: python -m load_tests.bench growth --rows 0 --rows 500000 --payments 100000
     """
     console = Console()
-    report = measure_growth(rows or list(ROWS), payments, rounds, console)
+    size = Growth(payments=payments, rounds=rounds)
+    report = measure_growth(replace(size, rows=rows) if rows else size, console)
     report.write(GROWTH)
     report.show(console)
     console.print(f"[dim]written to {GROWTH}[/]")

@@ -63,8 +63,8 @@ async def fill(
 
 
 async def settle(conn: asyncpg.Connection[asyncpg.Record]) -> None:
-    """Have done what Postgres would do some time after a bulk load: statistics, visibility, a checkpoint."""
-    await conn.execute("VACUUM (ANALYZE)")
+    """Have done to the channels what Postgres would do some time after a bulk load, and a checkpoint."""
+    await conn.execute("VACUUM (ANALYZE) channels")
     await conn.execute("CHECKPOINT")
 
 

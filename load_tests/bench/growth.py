@@ -8,6 +8,7 @@ import random
 import tempfile
 from collections import defaultdict
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,20 +33,30 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-ROWS = (0, 1_000_000, 5_000_000)
 MEMORY_LIMIT = 1.05
 
-_CHANNELS = 1_000
-_CONNECTIONS = 32
-_COUNT = 3_000
-_PAYERS_IN_MEMORY = 10_000
-"""More than any cache of the front holds."""
-_PART = 20_000
 _SETTLED = 0.2
 """After this share of the payments what is kept is kept."""
 
 
-def measure_growth(rows: Sequence[int], payments: int, rounds: int, console: Console) -> SideReport:
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How much is measured. `rows`: payments on record; `payments`: what one front takes while it is weighed."""
+
+    rows: Sequence[int] = (0, 1_000_000, 5_000_000)
+    payments: int = 1_000_000
+    rounds: int = 3
+    connections: int = 32
+    count: int = 3_000
+    """Payments of a round."""
+    channels: int = 1_000
+    weighed_payers: int = 10_000
+    """More than any cache of the front holds."""
+    part: int = 20_000
+    """A front is weighed after each so many."""
+
+
+def measure_growth(size: Growth, console: Console) -> SideReport:
     """Measure both."""
     on = this_machine()
     with ExitStack() as stack:
@@ -53,10 +64,10 @@ def measure_growth(rows: Sequence[int], payments: int, rounds: int, console: Con
         here = stack.enter_context(Machine(Path(home)))
         client = stack.enter_context(Client())
         bar = stack.enter_context(Bar(console))
-        costs = _costs(here, client, sorted(set(rows)), rounds, bar)
-        weighed = _memory(here, client, payments, bar)
+        costs = _costs(here, client, size, bar)
+        weighed = _memory(here, client, size, bar)
     base = costs[0]
-    settled = [megabytes for count, megabytes in weighed if count >= _SETTLED * payments]
+    settled = [megabytes for count, megabytes in weighed if count >= _SETTLED * size.payments]
     found: list[dict[str, Any]] = [
         {
             "what": row.what,
@@ -75,28 +86,28 @@ def measure_growth(rows: Sequence[int], payments: int, rounds: int, console: Con
         *at_most("cost per payment, most on record ÷ none", GROWTH_LIMIT, (row.cpu_us / base.cpu_us for row in costs)),
         *at_most("memory of a front at its most ÷ after a fifth", MEMORY_LIMIT, (m / settled[0] for m in settled)),
     ]
-    return SideReport(f"Growth; {_CONNECTIONS} payments at a time", on, found, held)
+    return SideReport(f"Growth; {size.connections} payments at a time", on, found, held)
 
 
-def _costs(here: Machine, client: Client, rows: Sequence[int], rounds: int, bar: Bar) -> list[Row]:
+def _costs(here: Machine, client: Client, size: Growth, bar: Bar) -> list[Row]:
+    rows = sorted(set(size.rows))
     bar.begin("payments on record", sum(rows) + max(rows))
     chance = random.Random(1)
     plans = []
     for place, count in [*(("payments", count) for count in rows), ("payments_archive", max(rows))]:
-        payers = [BenchPayer(number, period=PERIOD + 1) for number in range(_CHANNELS)]
+        payers = [BenchPayer(number, period=PERIOD + 1) for number in range(size.channels)]
         dsn = here.database(f"{place}_{count}")
         asyncio.run(_fill(dsn, payers, place, count, bar.advance))
         what = f"{count:,} in {place}"
-        plans.append(
-            Plan(what, _CONNECTIONS, _COUNT, [here.front(f"front-{place}-{count}", dsn)], _paying(payers, chance))
-        )
+        front = here.front(f"front-{place}-{count}", dsn)
+        plans.append(Plan(what, size.connections, size.count, [front], _paying(payers, chance)))
     here.wait_ready()
     meter = Meter(here.postgres, client, dsn)
     found: dict[str, list[Row]] = defaultdict(list)
-    bar.begin("rounds", (rounds + 1) * len(plans))
-    for number in range(rounds + 1):
+    bar.begin("rounds", (size.rounds + 1) * len(plans))
+    for number in range(size.rounds + 1):
         for plan in chance.sample(plans, len(plans)):
-            bar.tell(f"round {number} of {rounds}: {plan.what}")
+            bar.tell(f"round {number} of {size.rounds}: {plan.what}")
             row = meter.measure(plan)
             if number:  # the first one warms
                 found[plan.what].append(row)
@@ -119,29 +130,29 @@ async def _fill(dsn: str, payers: Sequence[BenchPayer], place: str, count: int, 
         await conn.close()
 
 
-def _memory(here: Machine, client: Client, payments: int, bar: Bar) -> list[tuple[int, float]]:
+def _memory(here: Machine, client: Client, size: Growth, bar: Bar) -> list[tuple[int, float]]:
     """Return how many MB a front had to itself after how many payments."""
     bar.begin("payers", 1)
-    payers = [BenchPayer(number) for number in range(_PAYERS_IN_MEMORY)]
+    payers = [BenchPayer(number) for number in range(size.weighed_payers)]
     dsn = here.database("memory")
     asyncio.run(fill(dsn, payers, len(payers), random.Random(2)))
     front = here.front("front-memory", dsn)
     here.wait_ready()
     everybody = itertools.cycle(payers)
     weighed = []
-    bar.begin("a front's memory", payments)
-    made = _signed(everybody, min(_PART, payments))
-    for done in range(0, payments, _PART):
-        size = len(made)
-        client.start(Job([front.port], made, _CONNECTIONS * 4, PAID))
+    bar.begin("a front's memory", size.payments)
+    made = _signed(everybody, min(size.part, size.payments))
+    for done in range(0, size.payments, size.part):
+        sent = len(made)
+        client.start(Job([front.port], made, 4 * size.connections, PAID))
         client.go()
         # Signed while the client sends: nothing is timed here.
-        made = _signed(everybody, min(_PART, payments - done - size))
+        made = _signed(everybody, min(size.part, size.payments - done - sent))
         answers = client.finish()
-        if len(answers.good) != size:
-            raise RoundError(f"only {len(answers.good)} of {size} payments were credited: {answers.example!r}")
-        weighed.append((done + size, _megabytes(front)))
-        bar.advance(size)
+        if len(answers.good) != sent:
+            raise RoundError(f"only {len(answers.good)} of {sent} payments were credited: {answers.example!r}")
+        weighed.append((done + sent, _megabytes(front)))
+        bar.advance(sent)
     every = max(1, len(weighed) // 10)
     return weighed[every - 1 :: every]
 

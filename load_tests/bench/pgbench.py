@@ -35,6 +35,7 @@ Kind = Literal["one", "plain", "batch"]
 CHANNELS = 10_000
 CLIENTS = 32
 BATCH = 50
+_LIMIT_S = 30
 _STRIDE = 199
 """No divisor of CHANNELS: 50 steps of it meet 50 channels, which lie apart."""
 
@@ -90,6 +91,7 @@ class PgBench:
         self._cpu: CpuMeter = machine.postgres
         self._dsn = machine.database("pgbench")
         self._scripts: dict[Kind, Path] = {}
+        self._log = machine.home / "logs" / "pgbench.log"
         claim = "c" * _claim_length()
         for kind, script in _SCRIPTS.items():
             self._scripts[kind] = machine.home / f"{kind}.pgbench.sql"
@@ -101,23 +103,33 @@ class PgBench:
         clients = 1 if kind == "batch" else CLIENTS
         command = [
             *(str(postgres_programs() / "pgbench"), "--no-vacuum", "--protocol=prepared", f"--client={clients}"),
-            *("--jobs=1", f"--time={int(seconds + begins_s) + 3}", f"--file={self._scripts[kind]}", self._dsn),
+            *("--jobs=1", f"--time={int(begins_s + seconds) + 2 * _LIMIT_S}", f"--file={self._scripts[kind]}"),
+            self._dsn,
         ]
-        with psycopg.connect(self._dsn, autocommit=True) as conn:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        with psycopg.connect(self._dsn, autocommit=True) as conn, self._log.open("wb") as log:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
             try:
-                time.sleep(begins_s)
+                self._await_writes(conn, process, _written(conn), begins_s)
                 began_s, first = time.perf_counter(), _written(conn)
                 cpu_s = self._cpu.seconds()
-                time.sleep(seconds)
+                self._await_writes(conn, process, first, seconds)
                 cpu_s = self._cpu.seconds() - cpu_s
                 count, took_s = _written(conn) - first, time.perf_counter() - began_s
-                if process.poll() is not None or count == 0:
-                    raise RuntimeError(f"pgbench has stopped: {process.communicate()[1]}")
             finally:
                 process.kill()
-                process.communicate()
+                process.wait()
         return Writes(count / took_s, cpu_s / count * 1e6)
+
+    def _await_writes(
+        self, conn: psycopg.Connection[tuple[int]], process: subprocess.Popen[bytes], first: int, seconds: float
+    ) -> None:
+        """Wait so long, and on until something was written. Raises RuntimeError when nothing is."""
+        time.sleep(seconds)
+        deadline = time.monotonic() + _LIMIT_S
+        while _written(conn) == first:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"pgbench writes nothing: {self._log.read_text()}")
+            time.sleep(0.01)
 
 
 def _written(conn: psycopg.Connection[tuple[int]]) -> int:
@@ -145,7 +157,7 @@ async def _fill(dsn: str) -> None:
             """,
             RECEIVER.address,
         )
-        await conn.execute("VACUUM (ANALYZE)")
+        await conn.execute("VACUUM (ANALYZE) channels")
     finally:
         await conn.close()
 
