@@ -145,13 +145,12 @@ _PLAN = f"""
       SELECT page.*, row_number() OVER (PARTITION BY lane ORDER BY id) AS place
         FROM page
        WHERE {is_wanted("$5")}
+    ), before AS MATERIALIZED (
+      SELECT busy.lane, waiting.number
+        FROM (SELECT DISTINCT lane FROM wanted) AS busy
+       CROSS JOIN LATERAL ({waiting("busy.lane", "$2::bigint", "$7")}) AS waiting
     ), judged AS MATERIALIZED (
-      SELECT wanted.*, place + before.number > $7::bigint AS is_over
-        FROM wanted JOIN (
-          SELECT busy.lane, waiting.number
-            FROM (SELECT DISTINCT lane FROM wanted) AS busy
-           CROSS JOIN LATERAL ({waiting("busy.lane", "$2::bigint", "$7")}) AS waiting
-        ) AS before USING (lane)
+      SELECT wanted.*, place + before.number > $7::bigint AS is_over FROM wanted JOIN before USING (lane)
     ), {written_down("judged", "$6")}{{hold}}
     UPDATE webhooks SET position = (SELECT id FROM seen)
      WHERE id = $1 AND EXISTS (SELECT FROM seen WHERE id IS NOT NULL)
