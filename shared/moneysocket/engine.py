@@ -102,11 +102,12 @@ class Engine:
             message = decode_frame(frame, self.seed, catalogue=self.catalogue)
             if not message.IN_CLEAR and not isinstance(message, _WITHOUT_CONSEQUENCE):
                 self.guard.admit(message_uuid(message), message.timestamp, self.now_s + self.unix_offset_s)
-        except MoneysocketError as error:
+            refused = self.refused
+            self.hand_to(0, message)
+            if self.refused == refused:
+                self.refused = max(0, refused - 1)
+        except MoneysocketError as error:  # of a layer, too: one may read what another has wrapped
             self.refuse(error.code, error.text)
-            return
-        self.refused = max(0, self.refused - 1)
-        self.hand_to(0, message)
 
     def tick(self) -> None:
         """Serve every timer that is due, the oldest first; each at most once, so that this ends."""
@@ -224,12 +225,12 @@ class _Link:
             raise ProtocolError("bad_order", "a request is named by a uuid of the form 8-4-4-4-12")
         stamp = self.engine.now_s + self.engine.unix_offset_s
         message = kind(timestamp=stamp, request_uuid=request_uuid or self.engine.new_uuid(), **fields)
-        self.engine.send(message)
+        self.pass_down(message)
         return message
 
     def notify(self, kind: type[Notification], reference: str | None, **fields: Any) -> None:
         stamp = self.engine.now_s + self.engine.unix_offset_s
-        self.engine.send(
+        self.pass_down(
             kind(timestamp=stamp, notification_uuid=self.engine.new_uuid(), request_reference_uuid=reference, **fields)
         )
 
@@ -241,6 +242,12 @@ class _Link:
 
     def pass_up(self, message: Message) -> None:
         self.engine.hand_to(self.place + 1, message)
+
+    def pass_down(self, message: Message) -> None:
+        if self.place == 0:
+            self.engine.send(message)
+        else:
+            self.engine.nexuses[self.place - 1].on_send(message)
 
     def emit(self, event: Event) -> None:
         self.engine.emit(event)

@@ -2,11 +2,11 @@
 
 What goes in                                              | what it may do through its `Link`
 ----------------------------------------------------------|--------------------------------------------------
-`on_created`: the layer below is usable                   | `request`, `notify`: send a message
+`on_created`: the layer below is usable                   | `request`, `notify`: send a message of its own
 `on_message`: a message the layers below did not keep     | `announce`: be usable for the layer above, once
-`on_timer`: a timer it has set is due                     | `pass_up`: hand a message to the layer above
-`on_closed`: the connection has gone                      | `emit`, `refuse`, `waiting`: report
-                                                          | `set_timer`, `cancel_timer`, `close`
+`on_send`: a message of the layers above                  | `pass_up`, `pass_down`: hand a message on
+`on_timer`: a timer it has set is due                     | `emit`, `refuse`, `waiting`: report
+`on_closed`: the connection has gone                      | `set_timer`, `cancel_timer`, `close`
 
 A nexus keeps a `state` and a `TABLE` from state and kind of message to what is done then. What stands not in its table
 is handed up; a nexus without a table and an `on_created` of its own is transparent.
@@ -62,6 +62,9 @@ class Link(Protocol):
     def pass_up(self, message: Message) -> None:
         """Hand a message to the layer above."""
 
+    def pass_down(self, message: Message) -> None:
+        """Hand a message to the layer below, in the end to the wire."""
+
     def emit(self, event: Event) -> None:
         """Report something."""
 
@@ -104,6 +107,10 @@ class Nexus:
     def on_other(self, message: Message) -> None:
         """A message that stands not in the table."""
         self.link.pass_up(message)
+
+    def on_send(self, message: Message) -> None:
+        """A layer above sends a message."""
+        self.link.pass_down(message)
 
     def on_timer(self, name: str) -> None:
         """A timer is due."""

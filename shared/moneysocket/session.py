@@ -10,7 +10,8 @@
 set. No input from the other end raises: what cannot be used is reported as `Refused`. Orders raise ProtocolError.
 
 The stack of a consumer is rendezvous, consumer, transact, that of a provider rendezvous, provider, transact; custom
-layers stand on top of that, see `opinion`.
+layers stand on top of that, as in `opinion`, or between rendezvous and provider, where they see and may change all
+that the two ends say.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Options(TypedDict, total=False):
 
     extra: tuple[Nexus, ...]
     """Custom layers on top, the lowest first; none."""
+    between: tuple[Nexus, ...]
+    """Custom layers above the rendezvous and below the consumer or provider, the lowest first; none."""
     random: Callable[[int], bytes]
     """So many random bytes, for initialisation vectors and uuids; `secrets.token_bytes`."""
     guard: ReplayGuard
@@ -64,7 +67,7 @@ class Session:
     """Rendezvous and whatever stands on it."""
 
     def __init__(self, seed: SharedSeed, layers: tuple[Nexus, ...], **options: Unpack[Options]) -> None:
-        nexuses = (RendezvousNexus(), *layers, *options.get("extra", ()))
+        nexuses = (RendezvousNexus(), *options.get("between", ()), *layers, *options.get("extra", ()))
         self.seed = seed
         self._engine = Engine(
             seed=seed,

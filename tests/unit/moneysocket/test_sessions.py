@@ -247,6 +247,9 @@ def test_application_messages_before_the_rendezvous_are_refused() -> None:
     providing.take_events()
     providing.receive(frame_of(RequestPay, bolt11=BOLT11), NOW)
     assert only(happened(providing), Refused).code == "out_of_order"
+    for _ in range(100):
+        providing.receive(frame_of(RequestPay, bolt11=BOLT11), NOW)
+    assert only(happened(providing), CloseWanted).code == "too_many_refused"
 
 
 def test_transactions_before_the_handshake_reach_nobody() -> None:
