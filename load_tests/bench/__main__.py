@@ -23,7 +23,11 @@ KINDS: tuple[tuple[type[Report | SideReport], Path], ...] = (
     (Report, LATEST), (SideReport, GROWTH), (SideReport, FAIRNESS)
 )  # fmt: skip
 
-app = typer.Typer(no_args_is_help=True, help="Measure Sluice on this machine; docs/performance.md says how to read it.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Measure Sluice on this machine; docs/performance.md says how to read it.",
+)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """The client: a process of its own that sends requests made ahead, and times each answer.
 
-It shares the machine with what it measures, so it does as little as it can: blocking sockets, one epoll, no parsing
+It shares the machine with what it measures, so it does as little as it can: blocking sockets, one selector, no parsing
 but for the status and the length of an answer. `Answers.cpu_s` says what it cost.
 """
 
@@ -12,7 +12,7 @@ import heapq
 import itertools
 import multiprocessing
 import os
-import select
+import selectors
 import socket
 import time
 from array import array
@@ -147,22 +147,22 @@ class _Sending:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._waiting: Iterator[bytes] = itertools.cycle(job.requests) if job.repeat else iter(job.requests)
-        self._epoll = select.epoll()
+        self._selector = selectors.DefaultSelector()
         self._lines: list[_Line] = []
-        self._of_socket: dict[int, _Line] = {}
         self._due: list[tuple[float, int, _Line]] = []
         self._answers = Answers()
         self._ends_at_s = 0.0
         self._under_way = 0
         for number in range(job.connections):
             port = job.ports[number % len(job.ports)]
-            self._lines.append(_Line(number, port, self._connected(port)))
-            self._listen(self._lines[-1])
+            line = _Line(number, port, self._connected(port))
+            self._lines.append(line)
+            self._selector.register(line.socket, selectors.EVENT_READ, line)
 
     def close(self) -> None:
         for line in self._lines:
             line.socket.close()
-        self._epoll.close()
+        self._selector.close()
 
     def run(self) -> Answers:
         cpu_s, began_s = time.process_time(), time.perf_counter()
@@ -171,8 +171,8 @@ class _Sending:
         self._due = [(began_s + line.number * spread_s, line.number, line) for line in self._lines]
         self._send_due()
         while self._under_way or self._due:
-            for number, _ in self._epoll.poll(self._wait_s()):
-                self._read(self._of_socket[number])
+            for ready, _ in self._selector.select(self._wait_s()):
+                self._read(ready.data)
             self._send_due()
             if time.perf_counter() > self._ends_at_s + LIMIT_S:
                 raise TimeoutError("answers are missing")
@@ -185,10 +185,6 @@ class _Sending:
         connection = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
-
-    def _listen(self, line: _Line) -> None:
-        self._of_socket[line.socket.fileno()] = line
-        self._epoll.register(line.socket.fileno(), select.EPOLLIN)
 
     def _wait_s(self) -> float:
         return max(0.0, self._due[0][0] - time.perf_counter()) if self._due else LIMIT_S
@@ -245,11 +241,10 @@ class _Sending:
 
     def _lost(self, line: _Line) -> None:
         """Go on with a new connection; if a request was under way, it was not answered."""
-        self._epoll.unregister(line.socket.fileno())
-        del self._of_socket[line.socket.fileno()]
+        self._selector.unregister(line.socket)
         line.socket.close()
         line.socket, line.received = self._connected(line.port), b""
-        self._listen(line)
+        self._selector.register(line.socket, selectors.EVENT_READ, line)
         if line.is_waiting:
             now_s = time.perf_counter()
             self._count(line, _CLOSED, b"", now_s)

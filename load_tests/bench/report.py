@@ -40,7 +40,7 @@ class Report:
         """Compare what was measured with its floors and targets. `on`: the machine, as it was before."""
         rows = with_ratios(measured.rows, measured.floors)
         held = targets(rows, measured.floors, size.tables, size.main)
-        return cls(on, dict(sorted(measured.floors.items())), rows, held)
+        return cls(on, dict(sorted(measured.floors.items(), key=_in_order)), rows, held)
 
     @classmethod
     def read(cls, file: Path) -> Self:
@@ -72,6 +72,12 @@ def this_machine() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _in_order(floor: tuple[str, float]) -> tuple[str, int]:
+    """Sort by name, and numbers of connections as numbers."""
+    name, _, connections = floor[0].rpartition("_")
+    return (name, int(connections)) if connections.isdecimal() else (floor[0], 0)
 
 
 def _line(row: Row) -> list[str]:
