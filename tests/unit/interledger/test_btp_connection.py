@@ -148,8 +148,10 @@ def test_a_stranger_has_ten_seconds_but_need_not_wait_for_our_decision() -> None
     server.receive(LOGIN)
     assert server.next_deadline_s is None
     assert server.tick(100.0) == []
-    silent = _server()
-    assert _closed(silent.tick(10.0)) is CloseCode.REFUSED  # BTP-8
+    for silent in (_server(), _client()):
+        events = silent.tick(10.0)
+        assert len(events) == 1
+        assert _closed(events) is CloseCode.REFUSED  # BTP-8
 
 
 def test_what_comes_before_the_decision_is_held_back_and_comes_in_order() -> None:

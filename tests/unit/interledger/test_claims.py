@@ -63,6 +63,11 @@ def test_a_claim_adds_what_is_above_the_highest_and_never_what_its_frame_says() 
     assert [claim.adds(highest) for highest in (0, 300, 350, 400)] == [350, 50, 0, 0]  # CLM-2
 
 
+@pytest.mark.parametrize("name", ["payment_amount", "amount_spent", "period"])
+def test_the_smallest_number_is_one(name: str) -> None:
+    assert getattr(read_claim(1, _claim_entry(json.dumps(_changed(f"signed_message.{name}", 1)))), name) == 1
+
+
 def test_the_largest_number_is_a_number() -> None:
     claim = read_claim(1, _claim_entry(json.dumps(_changed("signed_message.amount_spent", 2**53 - 1))))
     assert claim.amount_spent == 9_007_199_254_740_991

@@ -249,6 +249,18 @@ async def test_an_error_may_end_a_plugin_while_it_connects() -> None:
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
+async def test_a_plugin_is_ready_when_its_connecting_has_ended_and_not_before() -> None:
+    class Hasty(Plugin):
+        async def _connect(self) -> None:
+            self._went(Step.READY)
+            raise NotAcceptedError("but not you")
+
+    plugin = Hasty()
+    with pytest.raises(NotAcceptedError):
+        await plugin.connect()
+    assert plugin.events == []
+
+
 async def test_letting_go_may_fail_and_the_plugin_is_disconnected_all_the_same() -> None:
     class Clumsy(Plugin):
         async def _disconnect(self) -> None:
