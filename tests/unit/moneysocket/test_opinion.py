@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moneysocket_support import ACCOUNT, BOLT11, NOW, Table, consumer, frame_of, happened, only, provider
+from moneysocket_support import ACCOUNT, BOLT11, NOW, SEED, Table, consumer, frame_of, happened, only, provider, read
 
 from shared.moneysocket.events import Announced, Refused, RequestFailed, Unhandled
-from shared.moneysocket.messages import NotifyError
+from shared.moneysocket.messages import NotifyError, NotifyRendezvous, RequestProvider
 from shared.moneysocket.opinion import (
     NOT_FOR_SALE,
     OpinionBuyerNexus,
@@ -16,7 +16,7 @@ from shared.moneysocket.opinion import (
     ShopClosed,
     ShopOpen,
 )
-from shared.moneysocket.opinion_messages import NotifyOpinion, OpinionItem
+from shared.moneysocket.opinion_messages import NotifyOpinion, OpinionItem, RequestOpinionInvoice
 
 if TYPE_CHECKING:
     from shared.moneysocket.session import Session
@@ -72,6 +72,18 @@ def test_what_is_not_for_sale_is_refused_and_forgotten() -> None:
     buying.receive(frame_of(NotifyOpinion, opinion="x", item_id="nothing", request_reference_uuid=asked), NOW)
     assert only(happened(buying), Refused).code == "unknown_request"
     assert NOT_FOR_SALE
+
+
+def test_nothing_is_sold_before_the_buyer_knows_the_prices() -> None:
+    selling = provider(extra=(OpinionSellerNexus(ACCOUNT, [HELLO]),))
+    Table().dial("seller", selling)
+    selling.receive(frame_of(NotifyRendezvous, rendezvous_id=SEED.rendezvous_id), NOW)
+    selling.receive(frame_of(RequestProvider), NOW)
+    selling.take_events(), selling.take_frames()
+    selling.receive(frame_of(RequestOpinionInvoice, item_id="hello"), NOW)
+    assert happened(selling) == []
+    (refusal,) = selling.take_frames()
+    assert isinstance(read(refusal), NotifyError)
 
 
 def test_an_opinion_that_nobody_asked_for_is_refused() -> None:
