@@ -52,7 +52,7 @@ def test_a_frame_comes_back_and_what_follows_it_is_ignored(frame: Frame) -> None
 @given(FRAMES, st.data())
 def test_a_frame_cut_anywhere_is_refused(frame: Frame, data: st.DataObject) -> None:
     octets = encode_frame(frame)
-    with pytest.raises(DecodingError):
+    with pytest.raises(DecodingError):  # BTP-4
         decode_frame(octets[: data.draw(st.integers(0, len(octets) - 1))])
 
 

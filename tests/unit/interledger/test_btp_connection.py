@@ -24,7 +24,17 @@ from shared.interledger.btp.events import (
     Send,
     TransferRequested,
 )
-from shared.interledger.btp.frames import Entry, Error, Frame, Message, Response, Transfer, decode_frame, encode_frame
+from shared.interledger.btp.frames import (
+    Entries,
+    Entry,
+    Error,
+    Frame,
+    Message,
+    Response,
+    Transfer,
+    decode_frame,
+    encode_frame,
+)
 from shared.interledger.btp.limits import Limits
 from shared.interledger.btp.login import login_entries
 from shared.interledger.btp.subprotocols import entries_for, ilp_of
@@ -118,6 +128,22 @@ def test_what_is_no_login_is_refused_and_closed(first: Frame) -> None:
     assert server.receive(LOGIN) == []
 
 
+@pytest.mark.parametrize(
+    "entries",
+    [
+        (Entry("auth", 0, b""), Entry("auth_token", 0, b"secret")),
+        (Entry("auth", 1, b"anything"), Entry("auth_token", 1, b"secret"), Entry("auth_username", 1, b"")),
+        (Entry("auth", 0, b""), Entry("flag", 2, b"{}"), Entry("flag", 2, b"{}"), Entry("auth_token", 1, b"secret")),
+    ],
+)
+def test_a_login_may_be_written_in_several_ways(entries: Entries) -> None:
+    (event,) = _server().receive(encode_frame(Message(7, entries)))
+    assert isinstance(event, LoginRequested)
+    assert event.login.has_token(b"secret")  # BTP-7
+    assert not event.login.has_token(b"secres")
+    assert event.login.username == ""
+
+
 def test_a_stranger_who_is_refused_is_closed() -> None:
     server = _server()
     server.receive(LOGIN)
@@ -136,7 +162,7 @@ def test_a_stranger_who_is_refused_is_closed() -> None:
     ids=["text", "no frame", "too large"],
 )
 def test_a_stranger_who_does_not_speak_btp_gets_no_answer(message: bytes | str, code: CloseCode) -> None:
-    events = _server().receive(message)
+    events = _server().receive(message)  # BTP-1
     assert len(events) == 1
     assert _closed(events) is code
 
@@ -165,7 +191,7 @@ def test_what_comes_before_the_decision_is_held_back_and_comes_in_order() -> Non
     assert isinstance(data, DataRequested)
     assert data.data == b"packet"
     assert isinstance(transfer, TransferRequested)
-    assert transfer.amount == 5
+    assert transfer.amount == 5  # BTP-21
 
 
 def test_a_stranger_cannot_make_us_hold_back_much() -> None:

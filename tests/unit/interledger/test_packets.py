@@ -115,7 +115,7 @@ def test_a_moment_of_another_zone_is_written_in_utc_and_a_naive_one_never() -> N
 def test_a_year_that_other_languages_take_for_another_is_none() -> None:
     assert read_ilp_timestamp(b"01000101000000000").year == 100
     with pytest.raises(DecodingError):
-        read_ilp_timestamp(b"00991231235959999")
+        read_ilp_timestamp(b"00991231235959999")  # ILP-1
 
 
 @ECONOMICAL

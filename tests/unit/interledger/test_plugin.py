@@ -288,7 +288,7 @@ async def test_nothing_is_sent_while_not_connected() -> None:
 
 async def test_data_has_a_reply_and_money_an_acknowledgement() -> None:
     async with Plugin() as plugin:
-        assert await plugin.send_data(bytearray(b"abc")) == b"cba"
+        assert await plugin.send_data(bytearray(b"abc")) == b"cba"  # LPI-7
         await plugin.send_money("18446744073709551615")  # LPI-8
         await plugin.send_money(1)
         assert plugin.calls == ["connect", "money 18446744073709551615", "money 1"]
