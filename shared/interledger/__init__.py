@@ -7,6 +7,7 @@ below. Whatever a stranger's bytes are, they are refused with an `InterledgerErr
 """
 
 from shared.interledger.errors import InterledgerError
-from shared.interledger.plugin.base import LedgerPlugin
+from shared.interledger.plugin.base import DataHandler, LedgerPlugin, MoneyHandler
+from shared.interledger.plugin.options import ConnectOptions, PluginServices
 
-__all__ = ["InterledgerError", "LedgerPlugin"]
+__all__ = ["ConnectOptions", "DataHandler", "InterledgerError", "LedgerPlugin", "MoneyHandler", "PluginServices"]

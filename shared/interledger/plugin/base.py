@@ -39,9 +39,12 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self, TypeVar
 
-    DataHandler: TypeAlias = Callable[[bytes], Awaitable[bytes]]
-    MoneyHandler: TypeAlias = Callable[[int], Awaitable[None]] | Callable[[int, Mapping[str, Any]], Awaitable[None]]
     Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+DataHandler: TypeAlias = "Callable[[bytes], Awaitable[bytes]]"
+"""Gives the reply to an ILP packet."""
+MoneyHandler: TypeAlias = "Callable[[int], Awaitable[None]] | Callable[[int, Mapping[str, Any]], Awaitable[None]]"
+"""Is told of money that has come in: how much, and if it wants two arguments which claim it is."""
 
 
 class LedgerPlugin(abc.ABC):
