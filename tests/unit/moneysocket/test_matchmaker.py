@@ -127,6 +127,7 @@ def test_a_joined_socket_that_asks_again_is_closed() -> None:
         b"{}",
         b"5",
     ],
+    ids=["command", "forged end", "object", "number"],
 )
 def test_nothing_in_clear_is_ever_forwarded(clear: bytes) -> None:
     matchmaker = arrived(2)
@@ -136,7 +137,7 @@ def test_nothing_in_clear_is_ever_forwarded(clear: bytes) -> None:
     assert isinstance(output, Dropped)
 
 
-@pytest.mark.parametrize("frame", [b"", b"\xff" * 15, b"\xff" * 16, b"\xff" * 47])
+@pytest.mark.parametrize("frame", [b"", b"\xff" * 15, b"\xff" * 16, b"\xff" * 47], ids=len)
 def test_what_is_no_frame_is_not_forwarded(frame: bytes) -> None:
     matchmaker = arrived(2)
     matchmaker.take_outputs()
