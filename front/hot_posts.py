@@ -24,14 +24,24 @@ from front.bodies import MAX_BODY_BYTES
 from front.connections import BoundedHttp
 from front.doors.peer import MEDIA_TYPE, PATH, reply
 from front.draining import ClosingConnections
+from front.problems import NO_STORE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from starlette.datastructures import State
 
     from front.doors.peer import Reply
 
 _PATH = PATH.encode()
-_MEDIA_TYPE = MEDIA_TYPE.encode()
+
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+
+_NO_STORE_LINES = _lines(NO_STORE)
+_TYPE_LINE = _lines({"content-type": MEDIA_TYPE})
 
 
 class HotHttp(BoundedHttp):
@@ -159,14 +169,16 @@ class _HotCycle:
         protocol = self._protocol
         if self._door.draining.closes_connections:
             self.keep_alive = False
-        lines = [
-            STATUS_LINE[said.status],
-            *(b"%b: %b\r\n" % header for header in protocol.server_state.default_headers),
-            *(f"{name}: {value}\r\n".encode() for name, value in said.headers.items()),
-            b"content-length: %d\r\ncontent-type: %b\r\n" % (len(said.body), _MEDIA_TYPE),
+        lines = [STATUS_LINE[said.status]]
+        for name, value in protocol.server_state.default_headers:
+            lines += name, b": ", value, b"\r\n"
+        lines += (
+            _NO_STORE_LINES if said.headers is NO_STORE else _lines(said.headers),
+            b"content-length: %d\r\n" % len(said.body),
+            _TYPE_LINE,
             b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n",
             said.body,
-        ]
+        )
         protocol.transport.write(b"".join(lines))
         self.response_complete = True
         if not self.keep_alive:

@@ -7,10 +7,10 @@ the reference never answers: no JSON, no command, too large (4xx), "not so much 
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 PATH = "/post"
 MEDIA_TYPE = "application/json"
-_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 DESCRIPTION: dict[str, Any] = {
     "post": {
@@ -101,5 +100,5 @@ async def reply(state: State, scope: Scope, read: Callable[[], Awaitable[bytes]]
 
 
 def _reply(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> Reply:
-    text = _JSON.encode(body).encode()
+    text = msgspec.json.encode(body)
     return Reply(status, text, {**NO_STORE, **headers}) if headers else Reply(status, text)

@@ -7,7 +7,8 @@ algorithm"), so a bucket costs one number, here and in Redis.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +18,18 @@ class Limit:
     name: str
     most: float
     period_s: float = 1.0
+    is_on: bool = field(init=False, repr=False)
+    """Whether there is a limit at all."""
+    one_s: float = field(init=False, repr=False)
+    """How long one use takes to drain."""
+    full_s: float = field(init=False, repr=False)
+    """How long a full bucket takes to drain. One use always fits into an empty one."""
 
-    @property
-    def is_on(self) -> bool:
-        """Whether there is a limit at all."""
-        return self.most > 0
-
-    @property
-    def one_s(self) -> float:
-        """How long one use takes to drain."""
-        return self.period_s / self.most
-
-    @property
-    def full_s(self) -> float:
-        """How long a full bucket takes to drain. One use always fits into an empty one."""
-        return max(self.period_s, self.one_s)
+    def __post_init__(self) -> None:
+        one_s = self.period_s / self.most if self.most > 0 else math.inf
+        object.__setattr__(self, "is_on", self.most > 0)
+        object.__setattr__(self, "one_s", one_s)
+        object.__setattr__(self, "full_s", max(self.period_s, one_s))
 
 
 class Bucket:
@@ -47,8 +45,10 @@ class Bucket:
 
     def wait_s(self, limit: Limit, now_s: float) -> float:
         """How long until one more fits; 0 if it does now."""
+        if self.drained_s <= now_s:
+            return 0.0
         # What a float loses must not keep out who keeps to the rate.
-        over_s = max(self.drained_s, now_s) + limit.one_s - now_s - limit.full_s
+        over_s = self.drained_s + limit.one_s - now_s - limit.full_s
         return over_s if over_s > 1e-9 * max(1.0, now_s) else 0.0
 
     def fill(self, limit: Limit, now_s: float) -> None:

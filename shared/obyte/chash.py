@@ -64,7 +64,7 @@ def chash288(data: str) -> str:
 
 def is_valid_address(address: object) -> TypeGuard[str]:
     """Tell whether `address` is a payment address: 32 characters A-Z2-7 whose checksum holds."""
-    return isinstance(address, str) and _ADDRESS.fullmatch(address) is not None and _has_valid_checksum(address)
+    return isinstance(address, str) and _is_valid_address(address)
 
 
 def is_valid_device_address(address: object) -> bool:
@@ -90,11 +90,13 @@ def decode_base64(text: object) -> bytes | None:
         data = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         return None
-    return data if base64.b64encode(data).decode() == text else None
+    return data if binascii.b2a_base64(data, newline=False).decode() == text else None
 
 
-@lru_cache(maxsize=16_384)
-def _has_valid_checksum(address: str) -> bool:
+@lru_cache(maxsize=16_384)  # the same ones come again with every payment
+def _is_valid_address(address: str) -> bool:
+    if _ADDRESS.fullmatch(address) is None:
+        return False
     mixed = f"{int(address.translate(_BASE32_TO_INT), 32):0{_BITS_160}b}"
     places = _PLACES[_BITS_160]
     return _bytes(places.checksum_of(mixed)) == _checksum(_bytes(places.clean_of(mixed)))

@@ -13,6 +13,7 @@ verify while one commits.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -54,8 +55,8 @@ logger = get_logger(__name__)
 _WATCHER_SILENT = "the ledger cannot be watched now, no payments are taken"
 _PARALLEL_RETRIES = 4
 _GATHER_SHARE = 0.25
-"""Of the time that the last batch took: so long the next one may gather, if it would not be the only one that waits."""
 _GATHER_S = 0.005
+"""While others wait already the next batch gathers for such a share of the time the last one took, at most so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ class Acceptor:
         self._bus = bus
         self._queue: FairQueue[_Submission] = FairQueue(rules.queue_max)
         self._arrived = asyncio.Event()
+        self._enough = 1
+        """With so many waiting the next batch begins."""
         self._closing = False
         self._refusals = RefusalsToTell()
         self._task: asyncio.Task[None] | None = None
@@ -121,7 +124,8 @@ class Acceptor:
             raise UnavailableError("overloaded", "too many payments are waiting")
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="acceptor")
-        self._arrived.set()
+        if len(self._queue) >= self._enough:
+            self._arrived.set()
         return await answer
 
     async def close(self) -> None:
@@ -133,18 +137,26 @@ class Acceptor:
 
     async def _run(self) -> None:
         now_s = asyncio.get_running_loop().time
-        took_s = 0.0
+        answered, took_s = 0, 0.0
         while self._queue or not self._closing:
             if not self._queue:
-                self._arrived.clear()
-                await self._arrived.wait()
-            elif not self._closing and len(self._queue) < self._rules.batch_max:
+                await self._until(1)
+            elif not self._closing:
                 # Who was answered just now is about to pay again: in this batch, if it waits for him a little.
-                await asyncio.sleep(min(_GATHER_S, took_s * _GATHER_SHARE))
+                await self._until(len(self._queue) + answered, at_most_s=min(_GATHER_S, took_s * _GATHER_SHARE))
             began_s = now_s()
             if batch := self._queue.take(self._rules.batch_max):
                 await self._accept(batch)
-            took_s = now_s() - began_s
+            answered, took_s = len(batch), now_s() - began_s
+
+    async def _until(self, enough: int, at_most_s: float | None = None) -> None:
+        """Return when so many wait, or as many as a batch takes, or nobody else may come."""
+        self._enough = min(enough, self._rules.batch_max)
+        if len(self._queue) < self._enough:
+            self._arrived.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(at_most_s):
+                    await self._arrived.wait()
 
     async def _accept(self, batch: Sequence[_Submission]) -> None:
         try:
