@@ -61,6 +61,21 @@ def test_a_connection_that_stood_is_dialled_again_soon_and_at_the_same_place() -
     assert redialler.tick(501) == B
 
 
+def test_a_connection_that_stood_makes_pauses_short_again() -> None:
+    redialler, now_s = Redialler([A, B], 0, random=longest), 0.0
+    for _ in range(9):
+        now_s = redialler.next_timer_s or 0
+        redialler.tick(now_s)
+        redialler.failed(now_s)
+    redialler.tick(now_s)
+    redialler.announced()
+    redialler.lost(now_s)
+    assert redialler.next_timer_s == pytest.approx(now_s + 1)
+    assert redialler.tick(now_s + 1) == B
+    redialler.failed(now_s + 1)
+    assert redialler.tick(now_s + 1) == A
+
+
 @pytest.mark.parametrize("code", ["same_role", "asked_to"])
 def test_what_would_end_the_same_way_is_not_dialled_again(code: str) -> None:
     redialler = Redialler([A], 0)
