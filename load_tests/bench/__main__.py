@@ -45,12 +45,14 @@ def run(
     size = QUICK if quick else FULL
     console = Console()
     report = measure(replace(size, rounds=rounds or size.rounds, only=only or ()), console)
-    for file in filter(None, (LATEST, json_file)):
-        report.write(file)
-    draw(report, LATEST.with_suffix(".svg"))
     for table in report.tables():
         console.print(table.rich())
-    console.print(f"[dim]written to {LATEST}, drawn in {LATEST.with_suffix('.svg').name}[/]")
+    if json_file is not None:
+        report.write(json_file)
+    if not only:  # a part takes the place of no whole
+        report.write(LATEST)
+        draw(report, LATEST.with_suffix(".svg"))
+        console.print(f"[dim]written to {LATEST}, drawn in {LATEST.with_suffix('.svg').name}[/]")
 
 
 @app.command()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from load_tests.bench.channels import fill
 from load_tests.bench.client import Answers, Client, Job, request
 from load_tests.bench.machine import Machine, Server, as_shipped
+from load_tests.bench.measuring import RoundError
 from load_tests.bench.payers import BenchPayer, badly_signed, random_bodies
 from load_tests.bench.plans import PAID, REFUSED
 from load_tests.bench.report import this_machine
@@ -29,7 +30,7 @@ from load_tests.bench.tables import SideReport
 from load_tests.bench.targets import Target, at_least, at_most
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.console import Console
 
@@ -45,8 +46,8 @@ _CHANNELS = 1_000
 _OTHERS = 16
 _OTHERS_PACE_S = 0.1
 _FLOODING = 64
-_FLOOD_PER_S = 4_000
-"""More than a front of this machine answers: so many payments of the flood are signed ahead."""
+_FLOOD_PER_S = 8_000
+"""More than a front answers, refusals included: so many payments of the flood are signed ahead."""
 _FLOODER = "198.51.100.7"
 _AHEAD_S = 0.5
 
@@ -72,7 +73,7 @@ class Felt:
 
 
 def measure_fairness(seconds: float, rounds: int, console: Console) -> SideReport:
-    """Measure both."""
+    """Flood in each way, so many rounds of so many seconds, then offer too much. Raises RoundError."""
     on = this_machine()
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-fairness-"))
@@ -87,7 +88,7 @@ def measure_fairness(seconds: float, rounds: int, console: Console) -> SideRepor
         for _ in range(rounds):
             for kind in stage.chance.sample(kinds, len(kinds)):
                 bar.tell(kind)
-                felt[kind].append(stage.round(kind))
+                felt[kind].append(stage.round(kind, complain=bar.complain))
         bar.tell("too many payments, a short queue")
         shed = stage.crowd(stage.short)
         bar.tell("too many payments")
@@ -135,8 +136,8 @@ class _Stage:
         for server in (self.front, self.short):
             self._warm(server)
 
-    def round(self, kind: str) -> Felt:
-        """Let the others pay, and one flood in the way that `kind` says."""
+    def round(self, kind: str, *, complain: Callable[[str], object]) -> Felt:
+        """Let the others pay, and one flood in the way that `kind` says. `complain` hears who else was not credited."""
         count = int(self._seconds / _OTHERS_PACE_S) * _OTHERS
         meant = [
             request(body, origin=f"203.0.113.{number % 200}")
@@ -150,7 +151,12 @@ class _Stage:
             self._flood.go()
         self._others.go()
         answers = self._others.finish()
-        flooded = self._flood.finish() if kind != QUIET else Answers(seconds=1.0)
+        flooded = self._flood.finish() if kind != QUIET else Answers(seconds=self._seconds)
+        if flooded.seconds < self._seconds:
+            raise RoundError(f"{kind}: the flood ended after {flooded.count} requests, before the others did")
+        if answers.other:
+            others = {status: len(found) for status, found in answers.other.items()}
+            complain(f"{kind}: others were answered by {others}, as {answers.example!r}")
         return Felt(
             percentile_ms(answers.good, 0.5),
             percentile_ms(answers.good, 0.99),

@@ -57,7 +57,7 @@ class Growth:
 
 
 def measure_growth(size: Growth, console: Console) -> SideReport:
-    """Measure both."""
+    """Measure costs in rounds that take turns, then weigh a front. Raises RoundError."""
     on = this_machine()
     with ExitStack() as stack:
         home = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-growth-"))

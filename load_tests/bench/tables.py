@@ -46,7 +46,7 @@ class Text:
 
 def targets_table(held: Sequence[Target]) -> Text:
     """Return the targets and their state."""
-    lines = [[one.name, f"{one.value:.2f}", f"{one.limit:g}", "met" if one.ok else "missed"] for one in held]
+    lines = [[one.name, _shown(float(one.value)), f"{one.limit:g}", "met" if one.ok else "missed"] for one in held]
     return Text("Targets", ("ratio", "value", "limit", "state"), lines)
 
 
@@ -106,6 +106,8 @@ def write_json(file: Path, content: object) -> None:
 
 def _shown(value: object) -> str:
     match value:
+        case float() if 0 < abs(value) < 0.01:  # noqa: PLR2004 - little, and yet not nothing
+            return f"{value:.1g}"
         case float():
             return f"{value:,.2f}" if abs(value) < 10 else f"{value:,.0f}"  # noqa: PLR2004 - three digits at least
         case int():

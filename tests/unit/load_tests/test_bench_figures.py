@@ -149,6 +149,15 @@ def test_a_side_report_comes_back_as_it_was(tmp_path: Path) -> None:
     assert "| none | 1.50 |  |" in report.tables()[0].markdown()
 
 
+def test_little_is_not_shown_as_nothing() -> None:
+    report = SideReport("Others", {}, [{"what": "failed", "share": 0.0004}], [Target("share", 0.0004, 0.0, ok=False)])
+
+    rows, held_to = (table.markdown() for table in report.tables())
+
+    assert "| failed | 0.0004 |" in rows
+    assert "| share | 0.0004 | 0 | missed |" in held_to
+
+
 def test_tables_take_the_place_of_those_before_and_nothing_else() -> None:
     page = f"before\n{MARKS[0]}\nold\n{MARKS[1]}\nafter\n"
 
