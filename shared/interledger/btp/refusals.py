@@ -83,6 +83,6 @@ def _message_json(message: str) -> str:
     message = message[:MAX_ERROR_DATA_BYTES]
     text = json.dumps({"message": message})
     while len(text) > MAX_ERROR_DATA_BYTES:
-        message = message[: min(len(message) - 1, len(message) * (MAX_ERROR_DATA_BYTES - 16) // len(text))]
+        message = message[: len(message) * (MAX_ERROR_DATA_BYTES - 16) // len(text)]
         text = json.dumps({"message": message})
     return text

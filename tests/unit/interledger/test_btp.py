@@ -85,6 +85,10 @@ def test_a_value_comes_back_from_its_entry(value: object) -> None:
     assert value_of(entry_for("x", value)) == value  # type: ignore[arg-type]
 
 
+def test_json_is_written_as_javascript_writes_it() -> None:
+    assert entry_for("x", {"a": "€", "b": [1, None]}).data == '{"a":"€","b":[1,null]}'.encode()
+
+
 @pytest.mark.parametrize("value", [float("nan"), {1, 2}, "\ud800"])
 def test_a_value_that_no_entry_can_carry_is_refused(value: object) -> None:
     with pytest.raises(EncodingError):

@@ -208,8 +208,10 @@ def test_nothing_a_stranger_sent_survives_a_refusal() -> None:
     server.receive(LOGIN)
     server.receive(encode_frame(Transfer(9, 5)))
     assert [type(event) for event in server.reject("no")] == [Send, Close]  # BTP-10
-    with pytest.raises(StateError):
-        server.accept()
+    for again in (server.accept, lambda: server.reject("no"), _server().accept, lambda: _server().reject("no")):
+        with pytest.raises(StateError) as refused:
+            again()
+        assert refused.value.code == "not_judging"
 
 
 def test_a_client_that_is_refused_or_not_answered_hears_so_at_once() -> None:
@@ -406,6 +408,17 @@ def test_a_frame_that_does_not_fit_is_not_waited_for() -> None:
 
 
 # Ending
+
+
+def test_what_is_in_frames_is_shown_nowhere() -> None:
+    secret = (Entry("claim", 0, b"SECRET"), *entries_for(ilp=b"SECRET"))
+    server = _open_server()
+    events = server.receive(encode_frame(Message(1, secret))) + server.receive(encode_frame(Transfer(2, 5, secret)))
+    events += [Send(server.respond(1, secret)), *server.receive(encode_frame(Message(3, secret[:1])))]
+    request_id, _ = server.ask(secret, 0.0)
+    events += server.receive(encode_frame(Response(request_id, secret)))
+    assert [type(event) for event in events] == [DataRequested, TransferRequested, Send, MessageRequested, Answered]
+    assert "SECRET" not in repr(events)
 
 
 def test_whatever_ends_a_connection_fails_what_was_asked_over_it() -> None:

@@ -694,6 +694,10 @@ def test_the_log_of_the_host_is_used(caplog: pytest.LogCaptureFixture) -> None:
     javascript = Javascript()
     Plugin(api={"log": javascript})._log.trace("%s of 100%%", "5%d")
     assert javascript.lines == [("%s", "5%d of 100%")]
+    log = Plugin(api={"log": javascript})._log
+    for number, write in enumerate((log.trace, log.debug, log.info, log.warn, log.error)):
+        write("%d", number)
+    assert javascript.lines[1:] == [("%s", str(number)) for number in range(5)]
     with caplog.at_level(logging.WARNING):
         Plugin({"_log": logging.getLogger("host")})._log.warn("%d%%", 5)
     assert caplog.messages == ["5%"]
