@@ -91,6 +91,11 @@ def test_data_has_a_limit_in_both_directions() -> None:
     assert (refused.value.code, refused.value.field) == ("too_long", "data")
 
 
+def test_what_is_no_packet_is_never_sent() -> None:
+    with pytest.raises(EncodingError):
+        encode_packet(b"packet")  # type: ignore[arg-type]
+
+
 def test_only_the_preimage_answers_a_prepare() -> None:
     prepare = _prepare(condition=condition_of(b"x" * 32))
     assert prepare.is_answered_by(b"x" * 32)  # ILP-3

@@ -111,6 +111,11 @@ def test_frames_have_a_limit_in_number() -> None:
     assert refused.value.code == "too_many"
 
 
+def test_what_is_no_frame_is_never_sent() -> None:
+    with pytest.raises(EncodingError):
+        encode_stream_packet(StreamPacket(1, 12, 0, ("frame",)))  # type: ignore[arg-type]
+
+
 def test_a_packet_is_never_cut_to_its_padding() -> None:
     with pytest.raises(EncodingError):
         encode_stream_packet(StreamPacket(1, 12, 0), pad_to=7)
