@@ -6,6 +6,7 @@ not: its limit is looked at in Redis, and without it refused.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 _MINUTE_S = 60.0
+BAD_SIGNATURES = 20
+"""So many badly signed packages a second are answered at once to one address; nobody honest sends any."""
+LONGEST_HOLD_UP_S = 1.0
 _MOST_HOPS = 32
 _SITE_BITS = 64
 """Whoever has an IPv6 address has all of its /64."""
@@ -66,6 +70,7 @@ class AddressLimits:
 
     def __init__(self, limiter: Limiter, addresses: Addresses, *, posts: Limit, public: Limit) -> None:
         self._limiter = limiter
+        self._bad_signatures = Limit("bad_signatures", BAD_SIGNATURES)
         self._addresses = addresses
         self._posts = posts
         self._public = public
@@ -91,6 +96,17 @@ class AddressLimits:
     def admit_public(self, connection: MutableMapping[str, Any]) -> str:
         """Count a request for what everybody may see, and return from where it comes. Raises LimitedError."""
         return self._admit(self._public, connection)
+
+    async def hold_up(self, address: str) -> None:
+        """Count a badly signed package, and return when it may be answered.
+
+        It waits for no database, and so whoever sends nothing else would have every turn of a front to himself. Nobody
+        is refused for it: others may be behind the same address.
+        """
+        wait_s = self._limiter.wait_s(self._bad_signatures, address)
+        self._limiter.count(self._bad_signatures, address)
+        if wait_s:
+            await asyncio.sleep(min(wait_s, LONGEST_HOLD_UP_S))
 
     def _admit(self, limit: Limit, connection: MutableMapping[str, Any]) -> str:
         address = self._addresses.of(connection)

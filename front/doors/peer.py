@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from front.bodies import BodyError, read_body
 from front.problems import NO_STORE, log_failure
-from shared.receiving.errors import ReceivingError, UnavailableError
+from shared.receiving.errors import BAD_SIGNATURE, ReceivingError, UnavailableError
 from shared.receiving.peer_protocol import MalformedRequestError, error_answer, serve_body
 from shared.strict_json import StrictJsonError
 
@@ -93,6 +93,8 @@ async def reply(state: State, scope: Scope, read: Callable[[], Awaitable[bytes]]
     except UnavailableError as error:
         return _reply(error.status, error_answer(error.code, error.text), error.headers)
     except ReceivingError as error:
+        if error.code == BAD_SIGNATURE:
+            await state.address_limits.hold_up(origin)
         return _reply(200, error_answer(error.code, error.text))
     except Exception as error:  # noqa: BLE001 - a peer always gets an answer
         log_failure(Request(scope), error)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from shared.limits.buckets import Limit
 
 
+BAD_SIGNATURE = "bad_signature"
+"""The code of a package that is well-formed, and not signed by the one it names."""
+
+
 class ReceivingError(Exception):
     """A refusal: `code` is stable, the text names the field and the rule."""
 

@@ -1,0 +1,58 @@
+"""Whoever sends badly signed packages all the time waits for the answers; nobody else does."""
+
+from __future__ import annotations
+
+import pytest
+
+from front import limits
+from front.limits import BAD_SIGNATURES, LONGEST_HOLD_UP_S, AddressLimits
+from shared.limits.limiter import Limiter
+from shared.settings import Settings
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.slept_s: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(limits.asyncio, "sleep", clock.sleep)
+    return clock
+
+
+@pytest.fixture
+def addresses(clock: Clock) -> AddressLimits:
+    return AddressLimits.of(Settings(), Limiter(clock=clock))
+
+
+async def test_a_few_are_answered_at_once(addresses: AddressLimits, clock: Clock) -> None:
+    for _ in range(BAD_SIGNATURES):
+        await addresses.hold_up("1.2.3.4")
+    assert clock.slept_s == []
+
+
+async def test_many_wait_longer_and_longer_to_a_bound(addresses: AddressLimits, clock: Clock) -> None:
+    for _ in range(5 * BAD_SIGNATURES):
+        await addresses.hold_up("1.2.3.4")
+    assert clock.slept_s == sorted(clock.slept_s)
+    assert clock.slept_s[0] <= 1 / BAD_SIGNATURES + 1e-9
+    assert clock.slept_s[-1] == LONGEST_HOLD_UP_S
+
+
+async def test_others_do_not_wait_and_time_heals(addresses: AddressLimits, clock: Clock) -> None:
+    for _ in range(2 * BAD_SIGNATURES):
+        await addresses.hold_up("1.2.3.4")
+    clock.slept_s.clear()
+    await addresses.hold_up("1.2.3.5")
+    clock.now_s += 3
+    await addresses.hold_up("1.2.3.4")
+    assert clock.slept_s == []
