@@ -28,6 +28,8 @@ MAX_CONNECTIONS = 4_000
 """In one process, at rest or in use; whoever comes beyond that is told to come back."""
 REQUEST_S = 10.0
 """Within this a request has arrived as a whole, counted from its first octet, or from the connection's beginning."""
+MAX_PIPELINED = 64
+"""Requests of one connection that may wait for the answers to those before them; nobody asks further ahead."""
 FRESH_S = 1.0
 """A connection that has said nothing yet is waited for so long by a process that leaves."""
 _FILES = 16_384
@@ -68,10 +70,24 @@ class BoundedHttp(HttpToolsProtocol):
         self._since_s = time.monotonic()
         self._is_in_head = True
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. What comes behind a body (a trailer) is none: proxies do not vouch for it."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Let it be answered."""
         self._is_in_head = False
-        super().on_headers_complete()
+        if len(self.pipeline) < MAX_PIPELINED:
+            super().on_headers_complete()
+        else:
+            self.transport.close()
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request; read no further while others wait."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         """Wait for nothing more: from now on it is us who take the time."""

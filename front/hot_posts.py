@@ -25,6 +25,7 @@ from front.connections import BoundedHttp
 from front.doors.peer import MEDIA_TYPE, PATH, reply
 from front.draining import ClosingConnections
 from front.problems import NO_STORE
+from shared.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
     from front.doors.peer import Reply
 
+logger = get_logger(__name__)
+
 _PATH = PATH.encode()
+_ASKED_FOR = {"method": "POST", "path": PATH, "raw_path": _PATH, "query_string": b""}
+"""What the ordinary way reads off a request line and puts into the scope: an error is logged with it."""
 
 
 def _lines(headers: Mapping[str, str]) -> bytes:
@@ -78,6 +83,7 @@ class HotHttp(BoundedHttp):
             super().on_headers_complete()
         else:
             self._is_in_head = False
+            self.scope.update(_ASKED_FOR)  # type: ignore[typeddict-item]
             self._arrived = []
 
     def on_body(self, body: bytes) -> None:
@@ -155,12 +161,15 @@ class _HotCycle:
             said = await reply(self._door, self._scope, self._read)
             if self._protocol.flow.write_paused and not self.disconnected:
                 await self._protocol.flow.drain()
+            if not self.disconnected:
+                self._write(said)
         except asyncio.CancelledError:
             # Whoever leaves may wait no longer: whether the package counts is for its payer to ask again.
             self._protocol.transport.close()
-            return
-        if not self.disconnected:
-            self._write(said)
+        except Exception:
+            # A connection on which nothing is answered would stay for ever.
+            logger.exception("answer_failed", path=PATH)
+            self._protocol.transport.close()
 
     async def _read(self) -> bytes:
         return self._raw

@@ -97,7 +97,6 @@ class DrainingServer(Server):
         """Begin to serve."""
         self._sockets = sockets or []
         await super().startup(sockets)
-        _spare_garbage_collection()
 
     async def on_tick(self, counter: int) -> bool:
         """Look after the connections, ten times a second; return whether to leave now."""
@@ -196,6 +195,7 @@ class FrontWorker(UvicornWorker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         """Serve as the base class does, with a server that drains."""
+        _spare_garbage_collection()
         server = DrainingServer(self.config, self.wsgi, self.app.phase, wait_s=self.app.settings.drain_wait_s)
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.hasten)
         await server.serve(sockets=self.sockets)

@@ -22,6 +22,7 @@ _CHECKSUM_BYTES = (5, 13, 21, 29)  # which bytes of the clean data's SHA-256 are
 _BITS_160 = 160
 _BITS_288 = 288
 _DROPPED_BYTES = 4  # 128 bits of RIPEMD-160 leave room for 32 bits of checksum
+_ADDRESS_CHARACTERS = 32
 _ADDRESS = re.compile("[A-Z2-7]{32}")
 _BASE32_TO_INT = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEFGHIJKLMNOPQRSTUV")
 
@@ -64,7 +65,8 @@ def chash288(data: str) -> str:
 
 def is_valid_address(address: object) -> TypeGuard[str]:
     """Tell whether `address` is a payment address: 32 characters A-Z2-7 whose checksum holds."""
-    return isinstance(address, str) and _is_valid_address(address)
+    # What strangers send is looked up only if it is short: the cache keeps what it is asked.
+    return isinstance(address, str) and len(address) == _ADDRESS_CHARACTERS and _is_valid_address(address)
 
 
 def is_valid_device_address(address: object) -> bool:

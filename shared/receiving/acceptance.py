@@ -21,6 +21,7 @@ import msgspec
 
 from shared.bus import CHANNEL_CHANGED, COMMAND, EVENT, PAYMENT
 from shared.channels.model import UnconfirmedLimits
+from shared.discreet import Discreet
 from shared.logs import get_logger
 from shared.receiving.errors import UnavailableError, database_unavailable
 from shared.receiving.exposure import exposure_rules
@@ -88,7 +89,7 @@ class AcceptanceRules:
         return watcher_age_s is None or watcher_age_s > self.watcher_max_silence_s
 
 
-class _Submission(msgspec.Struct, frozen=True):
+class _Submission(Discreet, frozen=True):
     payment: SignedPayment
     message: str | None
     answer: asyncio.Future[Receipt | Refusal]
@@ -203,6 +204,9 @@ class Acceptor:
                 await events.add(conn, *refused)
         receipts |= written
         for submission, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Credited):
+                terms = submission.payment.terms
+                self._queue.remember((terms.aa_address, terms.signer))
             _answer(submission.answer, outcome, receipts)
         for receipt in written.values():
             self._bus.publish(PAYMENT, receipt.as_event())

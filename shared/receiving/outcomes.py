@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import msgspec
+from shared.discreet import Discreet
 
 if TYPE_CHECKING:
     from shared.channels.model import Channel
@@ -40,12 +40,14 @@ class ChannelView:
         }
 
 
-class Receipt(msgspec.Struct, frozen=True, gc=False):
+class Receipt(Discreet, frozen=True, gc=False):
     """A payment that is committed. A repeated package gets the same one, as a `duplicate`.
 
     `message` and `response` are JSON texts: what came with the first package, and what the application has said to it
     so far. They are no part of the receipt on the wire.
     """
+
+    shown = ("payment_id", "aa_address", "asset", "period", "amount_spent", "amount", "duplicate")
 
     payment_id: int
     aa_address: str
@@ -56,10 +58,6 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     duplicate: bool = False
     message: str | None = None
     response: str | None = None
-
-    def __repr__(self) -> str:
-        """Show neither message nor response."""
-        return f"Receipt({self.as_json()})"
 
     @classmethod
     def of(cls, payment: Payment) -> Self:

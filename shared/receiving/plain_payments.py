@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from shared.discreet import Discreet
 from shared.receiving.errors import PackageRefused
 from shared.receiving.verification import read_terms
 from shared.strict_json import MAX_DEPTH, MAX_SAFE_INTEGER, JsonValue, StrictJsonError, decode
@@ -30,39 +31,39 @@ if TYPE_CHECKING:
     from shared.obyte.networks import Network
 
 
-class _Key(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Key(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     pubkey: str
 
 
-class _Authentifiers(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Authentifiers(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     r: str
 
 
-class _Author(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Author(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     address: str
     authentifiers: _Authentifiers
     definition: tuple[Literal["sig"], _Key]
 
 
-class _Terms(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Terms(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     payment_amount: int | float
     amount_spent: int | float
     period: int | float
     aa_address: str
 
 
-class _Package(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Package(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     version: str
     signed_message: _Terms
     authors: tuple[_Author]
 
 
-class _Params(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Params(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     signed_package: _Package
     message: Raw | UnsetType = UNSET
 
 
-class _Request(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Request(Discreet, frozen=True, forbid_unknown_fields=True, gc=False):
     command: Literal["pay"]
     params: _Params
     tag: str | UnsetType = UNSET
@@ -83,18 +84,16 @@ _KEY = _TEXT = 2
 """Quotation marks."""
 
 
-class PlainPayment(msgspec.Struct, frozen=True):
+class PlainPayment(Discreet, frozen=True):
     """What such a request says. Its terms are well-formed; who has signed them was not looked at yet."""
+
+    shown = ("terms",)
 
     terms: PackageTerms
     pubkey: str
     signature: str
     message: JsonValue
     timestamp_ms: int | None
-
-    def __repr__(self) -> str:
-        """Show neither signature nor message."""
-        return f"PlainPayment({self.terms})"
 
 
 def read_plain_payment(raw: bytes, network: Network) -> PlainPayment | None:
@@ -105,7 +104,7 @@ def read_plain_payment(raw: bytes, network: Network) -> PlainPayment | None:
         skipped = b"" if message is UNSET else bytes(message)
         said = None if message is UNSET else decode(skipped, max_depth=_MESSAGE_DEPTH)
         terms = _terms(request.params.signed_package, network)
-    except (msgspec.DecodeError, UnicodeDecodeError, StrictJsonError, PackageRefused):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, StrictJsonError, PackageRefused):
         return None
     if terms is None or not _has_no_other_strings(raw, skipped, request):
         return None

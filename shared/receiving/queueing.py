@@ -3,6 +3,9 @@
 Payers take turns, and each has his packages taken in the order they came in. One payer may use up a part of the room
 only: beyond it he is told to come back, while there is still room for others. A payer is a channel and who signs in it,
 so a stranger who names somebody's channel takes none of his turns.
+
+To sign costs nothing, and whoever makes up a signer for each package would have as many turns. So a turn of one's own
+is for whoever has paid here before (`remember`, as many as `MOST_KNOWN`); all others share one, and half of the room.
 """
 
 from __future__ import annotations
@@ -14,6 +17,12 @@ Item = TypeVar("Item")
 
 PAYERS_SHARE = 4
 """One payer may have a fourth of the room."""
+STRANGERS_SHARE = 2
+MOST_KNOWN = 65_536
+
+Payer = tuple[str, str]
+"""A channel, and who signs."""
+_STRANGERS: Payer = ("", "")
 
 
 class FairQueue(Generic[Item]):
@@ -22,21 +31,34 @@ class FairQueue(Generic[Item]):
     def __init__(self, most: int) -> None:
         self._most = most
         self._most_of_payer = max(1, most // PAYERS_SHARE)
-        self._waiting: dict[tuple[str, str], deque[Item]] = {}
+        self._most_of_strangers = max(1, most // STRANGERS_SHARE)
+        self._known: dict[Payer, None] = {}
+        """Who has paid here before, in the order of their last payments."""
+        self._waiting: dict[Payer, deque[Item]] = {}
         """By payer, in the order of their next turns."""
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, payer: tuple[str, str], item: Item) -> bool:
+    def remember(self, payer: Payer) -> None:
+        """Give who has paid a turn of his own from now on."""
+        self._known.pop(payer, None)
+        self._known[payer] = None
+        if len(self._known) > MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+
+    def add(self, payer: Payer, item: Item) -> bool:
         """Let one more wait. False: there is no room for it."""
         if self._count >= self._most:
             return False
+        most = self._most_of_payer
+        if payer not in self._known:
+            payer, most = _STRANGERS, self._most_of_strangers
         waiting = self._waiting.get(payer)
         if waiting is None:
             self._waiting[payer] = deque((item,))
-        elif len(waiting) >= self._most_of_payer:
+        elif len(waiting) >= most:
             return False
         else:
             waiting.append(item)

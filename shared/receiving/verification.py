@@ -15,9 +15,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from shared.channels.model import PackageTerms, is_amount
+from shared.discreet import Discreet
 from shared.obyte.addresses import PUBKEY_CHARACTERS, sig_address
 from shared.obyte.chash import is_valid_address
 from shared.obyte.hashing import digest_of, sha256
@@ -39,19 +38,17 @@ _LONGEST_NAME = 40
 _SORTED = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, check_circular=False, sort_keys=True)
 
 
-class SignedPayment(msgspec.Struct, frozen=True):
+class SignedPayment(Discreet, frozen=True):
     """A package whose signature holds. Whether it is money depends on the channel's state.
 
     `text` is the package as compact JSON with sorted keys: a bearer secret with agent 1.1, never shown.
     """
 
+    shown = ("terms", "channel_parameters")
+
     terms: PackageTerms
     channel_parameters: ChannelParameters | None = None
     text: str = ""
-
-    def __repr__(self) -> str:
-        """Show all but the text."""
-        return f"SignedPayment({self.terms}, {self.channel_parameters})"
 
     @property
     def payer_address(self) -> str:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from shared.discreet import Discreet
 from shared.store.errors import StaleChannelError
 
 if TYPE_CHECKING:
@@ -32,18 +31,16 @@ PaymentKey = tuple[str, int, int, int]
 """Channel, period, amount_spent, payment_amount: what makes two packages the same payment."""
 
 
-class NewPayment(msgspec.Struct, frozen=True, gc=False):
+class NewPayment(Discreet, frozen=True, gc=False):
     """A payment to be recorded. `message` is JSON text."""
+
+    shown = ("aa_address", "period", "amount_spent", "payment_amount")
 
     aa_address: str
     period: int
     amount_spent: int
     payment_amount: int
     message: str | None = None
-
-    def __repr__(self) -> str:
-        """Show all but the message."""
-        return f"NewPayment{(self.aa_address, self.period, self.amount_spent, self.payment_amount)}"
 
 
 @dataclass(frozen=True, slots=True)

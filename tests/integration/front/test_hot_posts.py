@@ -14,10 +14,11 @@ import uvicorn
 from front import hot_posts
 from front.app import create_app
 from front.bodies import MAX_BODY_BYTES
-from front.connections import BoundedHttp
+from front.connections import MAX_PIPELINED, BoundedHttp
 from front.draining import Phase
 from front.hot_posts import HotHttp
 from front.server import DrainingServer
+from shared.receiving.errors import ReceivingError
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ class Way:
                 said = b"reset"
         writer.close()
         return re.sub(rb"date: [^\r]*", b"date: now", said)
+
+    async def connection_after(self, requests: bytes) -> str:
+        """What has become of a connection some time after requests that are not answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(requests)
+        try:
+            async with asyncio.timeout(0.3):
+                assert await reader.read() == b""
+        except TimeoutError:
+            return "open"
+        except ConnectionResetError:
+            return "closed"
+        finally:
+            writer.close()
+        return "closed"
 
 
 @asynccontextmanager
@@ -97,6 +113,9 @@ REQUESTS: dict[str, Sequence[bytes]] = {
     "nothing": [post(b"")],
     "no length": [b"POST /post HTTP/1.1\r\nHost: x\r\n\r\n"],
     "an array": [post(b"[]")],
+    "a deep message": [
+        post(b'{"command":"pay","params":{"message":' + b"[" * 2_000 + b"]" * 2_000 + b',"signed_package":{}}}')
+    ],
     "an old request": [post(IS_READY[:-1] + b',"timestamp":1}')],
     "no database": [post(b'{"command":"is_ready","params":{"aa_address":"3RRQKBT3MNRJPQW7CNOFTBQZC7TGWA5H"}}')],
     "the largest body": [post(b" " * (MAX_BODY_BYTES - len(IS_READY)) + IS_READY)],
@@ -154,6 +173,63 @@ async def test_both_ways_end_the_connection_when_the_front_leaves(ways: tuple[Wa
             way.app.state.draining.closes_connections = False
     assert answers[0] == answers[1]
     assert answers[0].count(b"connection: close") == answers[0].count(b"HTTP/1.1") == 1
+
+
+async def broken(*_: object, **__: object) -> None:
+    raise RuntimeError("nobody expected this")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_error_that_nobody_expected_is_answered_both_ways(
+    ways: tuple[Way, Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for way in ways:
+        monkeypatch.setattr(way.app.state.receiver, "check_ready", broken)
+    answers = await asyncio.gather(*(way.said([PLAIN, PLAIN]) for way in ways))
+    assert answers[0] == answers[1]
+    assert answers[0].count(b"HTTP/1.1 500") == 2
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_connection_on_which_nothing_can_be_answered_ends(
+    ways: tuple[Way, Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hot_posts, "reply", broken)
+    assert await ways[0].said([PLAIN]) in {b"", b"reset"}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_comes_behind_a_body_is_no_header(ways: tuple[Way, Way], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("front.limits.AddressLimits.admit_peer", lambda _, scope: str(told(scope["headers"])))
+    monkeypatch.setattr("shared.receiving.receiver.Receiver.check_ready", where_from)
+    body = CHUNKED + b"%x\r\n%b\r\n0\r\nX-Forwarded-For: 7.7.7.7\r\n\r\n" % (len(IS_READY), IS_READY)
+    for way in ways:
+        assert b"from 0 proxies" in await way.said([body])
+
+
+def told(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    return sum(name == b"x-forwarded-for" for name, _ in headers)
+
+
+async def where_from(_receiver: object, _aa_address: object, origin: str) -> None:
+    raise ReceivingError("told", f"from {origin} proxies")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_connection_asks_no_further_ahead_than_anybody_does(
+    ways: tuple[Way, Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = asyncio.Event()
+
+    async def waits(*_: object) -> None:
+        await never.wait()
+
+    for way in ways:
+        monkeypatch.setattr(way.app.state.receiver, "check_ready", waits)
+        within = await way.connection_after(PLAIN * MAX_PIPELINED)
+        beyond = await way.connection_after(PLAIN * (MAX_PIPELINED + 3))
+        assert (within, beyond) == ("open", "closed")
+    never.set()
 
 
 class Counted:

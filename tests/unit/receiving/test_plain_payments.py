@@ -232,3 +232,10 @@ def test_both_ways_agree_on_members_in_any_order_and_number(data: st.DataObject)
     plain = read_plain_payment(raw, DEVNET)
     if plain is not None:
         assert the_fast_way(plain) == the_strict_way(raw)
+
+
+@pytest.mark.parametrize("bracket", [b"[", b'{"a":'])
+def test_what_is_nested_too_deep_is_left_to_the_strict_way(bracket: bytes) -> None:
+    raw = BODY.replace(b'"params":{', b'"params":{"message":' + bracket * 5_000 + b"1,", 1)
+    assert raw != BODY
+    assert read_plain_payment(raw, DEVNET) is None
