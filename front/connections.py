@@ -81,6 +81,7 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.pipeline) < MAX_PIPELINED:
             super().on_headers_complete()
         else:
+            # What waits is not begun on a connection that closes, so it does not matter whose body what follows is.
             self.transport.close()
 
     def on_response_complete(self) -> None:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from coincurve import PrivateKey, PublicKey
 
+from shared.obyte.addresses import PUBKEY_CHARACTERS
 from shared.obyte.chash import decode_base64
 from shared.obyte.errors import SignatureError
 
@@ -69,8 +70,7 @@ def decode_signature(signature_b64: object) -> bytes | None:
 def verify_decoded(digest: bytes, signature: bytes, pubkey_b64: object) -> bool:
     """Verify as `verify` does what `decode_signature` has returned."""
     _check_digest(digest)
-    pubkey = _parsed_pubkey(pubkey_b64) if isinstance(pubkey_b64, str) else None
-    if pubkey is None:
+    if not isinstance(pubkey_b64, str) or (pubkey := _parsed(pubkey_b64)) is None:
         return False
     body = _der_integer(signature[:_SCALAR_BYTES]) + _der_integer(signature[_SCALAR_BYTES:])
     return pubkey.verify(bytes((0x30, len(body))) + body, digest, hasher=None)
@@ -78,7 +78,12 @@ def verify_decoded(digest: bytes, signature: bytes, pubkey_b64: object) -> bool:
 
 def is_valid_pubkey(pubkey_b64: object) -> bool:
     """Tell whether a text is a compressed point of the curve in canonical base64, 44 characters."""
-    return isinstance(pubkey_b64, str) and _parsed_pubkey(pubkey_b64) is not None
+    return isinstance(pubkey_b64, str) and _parsed(pubkey_b64) is not None
+
+
+def _parsed(pubkey_b64: str) -> PublicKey | None:
+    # What strangers send is looked up only if it is short: the cache keeps what it is asked.
+    return _parsed_pubkey(pubkey_b64) if len(pubkey_b64) == PUBKEY_CHARACTERS else None
 
 
 @lru_cache(maxsize=16_384)  # parsing costs a square root; payers come again

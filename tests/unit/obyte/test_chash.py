@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.obyte import chash, signatures
 from shared.obyte.addresses import definition_address, device_address, is_agent_definition, sig_definition
 from shared.obyte.chash import chash160, chash288, decode_base64, is_valid_address, is_valid_base64
 from shared.obyte.chash import is_valid_device_address as is_device
@@ -85,3 +86,15 @@ def test_a_single_key_definition_is_hashed_like_any_other() -> None:
     assert definition_address(sig_definition(PUBKEY)) == definition_address(shuffled)
     assert definition_address(["sig", {"pubkey": PUBKEY}]) == "QZAB2MYRLRVUNITTOOCF5ZE3AG4TCJDD"
     assert definition_address(["sig", {"pubkey": PUBKEY, "algo": "x"}]) != "QZAB2MYRLRVUNITTOOCF5ZE3AG4TCJDD"
+
+
+def test_texts_that_are_too_long_to_be_addresses_are_not_remembered() -> None:
+    before = chash._is_valid_address.cache_info().currsize
+    assert not is_valid_address("A" * 60_000)
+    assert chash._is_valid_address.cache_info().currsize == before
+
+
+def test_texts_that_are_too_long_to_be_keys_are_not_remembered() -> None:
+    before = signatures._parsed_pubkey.cache_info().currsize
+    assert not signatures.is_valid_pubkey("A" * 60_000)
+    assert signatures._parsed_pubkey.cache_info().currsize == before
