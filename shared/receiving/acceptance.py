@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from shared.bus import Bus
     from shared.channels.exposure import ExposureRules
+    from shared.channels.model import PackageTerms
     from shared.receiving.verification import SignedPayment
     from shared.settings import Settings
     from shared.store.database import Connection, Database
@@ -117,17 +118,21 @@ class Acceptor:
         no room; whether the package was credited is then unknown, and sending it again is safe. If the caller is
         cancelled the package is judged nevertheless.
         """
-        if self._closing:
-            raise UnavailableError("shutting_down", "this server is shutting down")
+        self.check_room(payment.terms)
         answer: asyncio.Future[Receipt | Refusal] = asyncio.get_running_loop().create_future()
-        payer = (payment.terms.aa_address, payment.terms.signer)
-        if not self._queue.add(payer, _Submission(payment, message, answer)):
-            raise UnavailableError("overloaded", "too many payments are waiting")
+        self._queue.add((payment.terms.aa_address, payment.terms.signer), _Submission(payment, message, answer))
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="acceptor")
         if len(self._queue) >= self._enough:
             self._arrived.set()
         return await answer
+
+    def check_room(self, terms: PackageTerms) -> None:
+        """Return if one more package of this payer may wait. Raises UnavailableError."""
+        if self._closing:
+            raise UnavailableError("shutting_down", "this server is shutting down")
+        if not self._queue.has_room((terms.aa_address, terms.signer)):
+            raise UnavailableError("overloaded", "too many payments are waiting")
 
     async def close(self) -> None:
         """Take no more packages and finish those that wait."""

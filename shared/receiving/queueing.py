@@ -1,7 +1,8 @@
 """Packages that wait for their batch, one payer like another: whoever sends many waits for his own, not others for him.
 
 Payers take turns, and each has his packages taken in the order they came in. One payer may use up a part of the room
-only: beyond it he is told to come back, while there is still room for others. A payer is a channel and who signs in it,
+only: beyond it he is told to come back, while there is still room for others. While others wait he may use up a part of
+each batch, too: they wait for the whole batch they are in. A payer is a channel and who signs in it,
 so a stranger who names somebody's channel takes none of his turns.
 
 To sign costs nothing, and whoever makes up a signer for each package would have as many turns. So a turn of one's own
@@ -17,7 +18,10 @@ Item = TypeVar("Item")
 
 PAYERS_SHARE = 4
 """One payer may have a fourth of the room."""
+PAYERS_TURNS = 8
+"""One payer may have an eighth of a batch while others wait."""
 STRANGERS_SHARE = 2
+"""All strangers together may have half of both."""
 MOST_KNOWN = 65_536
 
 Payer = tuple[str, str]
@@ -48,18 +52,22 @@ class FairQueue(Generic[Item]):
         if len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
 
-    def add(self, payer: Payer, item: Item) -> bool:
-        """Let one more wait. False: there is no room for it."""
+    def has_room(self, payer: Payer) -> bool:
+        """Whether one more of this payer may wait."""
         if self._count >= self._most:
             return False
-        most = self._most_of_payer
-        if payer not in self._known:
-            payer, most = _STRANGERS, self._most_of_strangers
-        waiting = self._waiting.get(payer)
-        if waiting is None:
-            self._waiting[payer] = deque((item,))
-        elif len(waiting) >= most:
+        is_known = payer in self._known
+        waiting = self._waiting.get(payer if is_known else _STRANGERS)
+        return waiting is None or len(waiting) < (self._most_of_payer if is_known else self._most_of_strangers)
+
+    def add(self, payer: Payer, item: Item) -> bool:
+        """Let one more wait. False: there is no room for it."""
+        if not self.has_room(payer):
             return False
+        turn = payer if payer in self._known else _STRANGERS
+        waiting = self._waiting.get(turn)
+        if waiting is None:
+            self._waiting[turn] = deque((item,))
         else:
             waiting.append(item)
         self._count += 1
@@ -67,15 +75,24 @@ class FairQueue(Generic[Item]):
 
     def take(self, most: int) -> list[Item]:
         """Return the next ones, at most so many."""
-        if most >= self._count:
+        share = max(1, most // PAYERS_TURNS)
+        if most >= self._count and (len(self._waiting) <= 1 or max(map(len, self._waiting.values())) <= share):
             return self._take_all()
+        return self._deal(most, share if len(self._waiting) > 1 else most)
+
+    def _deal(self, most: int, share: int) -> list[Item]:
         taken: list[Item] = []
-        while len(taken) < most:
+        had: dict[Payer, int] = {}
+        served: dict[Payer, deque[Item]] = {}  # who has had his share of this batch, and has more that waits
+        while self._waiting and len(taken) < most:
             payer = next(iter(self._waiting))
             waiting = self._waiting.pop(payer)
             taken.append(waiting.popleft())
+            had[payer] = had.get(payer, 0) + 1
             if waiting:
-                self._waiting[payer] = waiting  # behind all others
+                mine = max(share, most // STRANGERS_SHARE) if payer == _STRANGERS else share
+                (self._waiting if had[payer] < mine else served)[payer] = waiting  # behind all others
+        self._waiting |= served
         self._count -= len(taken)
         return taken
 

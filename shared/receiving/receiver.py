@@ -139,6 +139,7 @@ class Receiver:
         began_s = asyncio.get_running_loop().time()
         if self._limits is not None:
             self._limits.check(plain.terms)
+        self._acceptor.check_room(plain.terms)
         payment = prove(plain.terms, plain.pubkey, plain.signature, self.network)
         return await self._answered(payment, await self._receive(payment, plain.message, origin=origin), began_s)
 

@@ -252,10 +252,10 @@ async def test_closing_finishes_what_waits_and_takes_no_more(worker: Worker, dat
         assert caught.value.code == "shutting_down"
 
 
-async def test_one_payers_part_of_the_queue_is_bounded(worker: Worker, database_url: str) -> None:
+async def test_a_strangers_part_of_the_queue_is_bounded(worker: Worker, database_url: str) -> None:
     payer = Payer()
     await worker.open(payer)
-    rules = AcceptanceRules(RULES.limits, ROOMY, watcher_max_silence_s=60, batch_max=1, queue_max=8)
+    rules = AcceptanceRules(RULES.limits, ROOMY, watcher_max_silence_s=60, batch_max=1, queue_max=4)
     async with acceptor(database_url, rules) as front:
         outcomes = await asyncio.gather(*(submit(front, payer, n, 1) for n in range(1, 6)), return_exceptions=True)
     overloaded = [outcome for outcome in outcomes if isinstance(outcome, UnavailableError)]

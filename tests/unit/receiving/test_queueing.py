@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.receiving import queueing
-from shared.receiving.queueing import PAYERS_SHARE, STRANGERS_SHARE, FairQueue, Payer
+from shared.receiving.queueing import PAYERS_SHARE, PAYERS_TURNS, STRANGERS_SHARE, FairQueue, Payer
 
 if TYPE_CHECKING:
     import pytest
@@ -57,6 +57,23 @@ def test_one_payer_has_a_part_of_the_room_and_the_others_the_rest() -> None:
     assert len(queue) == 40
 
 
+def test_while_others_wait_nobody_has_more_than_a_part_of_a_batch() -> None:
+    queue = queue_of(100, HOT, QUIET)
+    for _ in range(20):
+        queue.add(HOT, "hot")
+    queue.add(QUIET, "quiet")
+    assert sorted(queue.take(40)) == [*["hot"] * (40 // PAYERS_TURNS), "quiet"]
+    assert queue.take(40) == ["hot"] * 15
+
+
+def test_strangers_have_half_of_a_batch_while_others_wait() -> None:
+    queue = queue_of(100, QUIET)
+    for number in range(30):
+        queue.add((str(number), ""), "stranger")
+    queue.add(QUIET, "quiet")
+    assert sorted(queue.take(40)) == ["quiet", *["stranger"] * (40 // STRANGERS_SHARE)]
+
+
 def test_strangers_share_one_turn_however_many_signers_they_make_up() -> None:
     queue = queue_of(100, QUIET)
     for number in range(30):
@@ -90,7 +107,9 @@ def test_nothing_is_lost_or_taken_twice(steps: list[tuple[int, int]], most: int)
         taken += (some := queue.take(size))
         assert len(some) <= size
         assert len(queue) == len(added) - len(taken) <= most
-    taken += queue.take(most)
+    while some := queue.take(most):
+        taken += some
+    assert len(queue) == 0
     assert sorted(taken) == sorted(added)
     for payer in {payer for payer, _ in added}:
         assert [each for each in taken if each[0] == payer] == [each for each in added if each[0] == payer]
