@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 _MINUTE_S = 60.0
-BAD_SIGNATURES = 20
-"""So many badly signed packages a second are answered at once to one address; nobody honest sends any."""
+REFUSED_UNHEARD = 20
+"""So many packages a second, badly signed or beyond their payers' limits, are refused at once to one address."""
 LONGEST_HOLD_UP_S = 1.0
 _MOST_HOPS = 32
 _SITE_BITS = 64
@@ -70,7 +70,7 @@ class AddressLimits:
 
     def __init__(self, limiter: Limiter, addresses: Addresses, *, posts: Limit, public: Limit) -> None:
         self._limiter = limiter
-        self._bad_signatures = Limit("bad_signatures", BAD_SIGNATURES)
+        self._unheard = Limit("refused_unheard", REFUSED_UNHEARD)
         self._addresses = addresses
         self._posts = posts
         self._public = public
@@ -98,13 +98,13 @@ class AddressLimits:
         return self._admit(self._public, connection)
 
     async def hold_up(self, address: str) -> None:
-        """Count a badly signed package, and return when it may be answered.
+        """Count a package that is refused before any database was asked, and return when it may be answered.
 
-        It waits for no database, and so whoever sends nothing else would have every turn of a front to himself. Nobody
-        is refused for it: others may be behind the same address.
+        Whoever gets such answers at once, and goes on, has every turn of a front to himself. Nobody is refused for it:
+        others may be behind the same address.
         """
-        wait_s = self._limiter.wait_s(self._bad_signatures, address)
-        self._limiter.count(self._bad_signatures, address)
+        wait_s = self._limiter.wait_s(self._unheard, address)
+        self._limiter.count(self._unheard, address)
         if wait_s:
             await asyncio.sleep(min(wait_s, LONGEST_HOLD_UP_S))
 

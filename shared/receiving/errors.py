@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from shared.limits.buckets import Limit
 
 
-BAD_SIGNATURE = "bad_signature"
-"""The code of a package that is well-formed, and not signed by the one it names."""
+REFUSED_UNHEARD = frozenset({"bad_signature", "too_many_payments", "too_many_refusals"})
+"""Codes of packages that are well-formed and refused before any database is asked."""
 
 
 class ReceivingError(Exception):

@@ -1,11 +1,11 @@
-"""Whoever sends badly signed packages all the time waits for the answers; nobody else does."""
+"""Whoever is refused all the time, before any database was asked, waits for the answers; nobody else does."""
 
 from __future__ import annotations
 
 import pytest
 
 from front import limits
-from front.limits import BAD_SIGNATURES, LONGEST_HOLD_UP_S, AddressLimits
+from front.limits import LONGEST_HOLD_UP_S, REFUSED_UNHEARD, AddressLimits
 from shared.limits.limiter import Limiter
 from shared.settings import Settings
 
@@ -35,21 +35,21 @@ def addresses(clock: Clock) -> AddressLimits:
 
 
 async def test_a_few_are_answered_at_once(addresses: AddressLimits, clock: Clock) -> None:
-    for _ in range(BAD_SIGNATURES):
+    for _ in range(REFUSED_UNHEARD):
         await addresses.hold_up("1.2.3.4")
     assert clock.slept_s == []
 
 
 async def test_many_wait_longer_and_longer_to_a_bound(addresses: AddressLimits, clock: Clock) -> None:
-    for _ in range(5 * BAD_SIGNATURES):
+    for _ in range(5 * REFUSED_UNHEARD):
         await addresses.hold_up("1.2.3.4")
     assert clock.slept_s == sorted(clock.slept_s)
-    assert clock.slept_s[0] <= 1 / BAD_SIGNATURES + 1e-9
+    assert clock.slept_s[0] <= 1 / REFUSED_UNHEARD + 1e-9
     assert clock.slept_s[-1] == LONGEST_HOLD_UP_S
 
 
 async def test_others_do_not_wait_and_time_heals(addresses: AddressLimits, clock: Clock) -> None:
-    for _ in range(2 * BAD_SIGNATURES):
+    for _ in range(2 * REFUSED_UNHEARD):
         await addresses.hold_up("1.2.3.4")
     clock.slept_s.clear()
     await addresses.hold_up("1.2.3.5")
