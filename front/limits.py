@@ -6,8 +6,8 @@ not: its limit is looked at in Redis, and without it refused.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
+from asyncio import sleep
 from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
@@ -27,6 +27,8 @@ _MINUTE_S = 60.0
 REFUSED_UNHEARD = 20
 """So many packages a second, badly signed or beyond their payers' limits, are refused at once to one address."""
 LONGEST_HOLD_UP_S = 1.0
+MOST_HELD_UP = 256
+"""Answers that wait at once, each on a connection; beyond that they do not, so that connections are left for others."""
 _MOST_HOPS = 32
 _SITE_BITS = 64
 """Whoever has an IPv6 address has all of its /64."""
@@ -71,6 +73,7 @@ class AddressLimits:
     def __init__(self, limiter: Limiter, addresses: Addresses, *, posts: Limit, public: Limit) -> None:
         self._limiter = limiter
         self._unheard = Limit("refused_unheard", REFUSED_UNHEARD)
+        self._held_up = 0
         self._addresses = addresses
         self._posts = posts
         self._public = public
@@ -98,15 +101,19 @@ class AddressLimits:
         return self._admit(self._public, connection)
 
     async def hold_up(self, address: str) -> None:
-        """Count a package that is refused before any database was asked, and return when it may be answered.
+        """Count a request that is refused before any database was asked, and return when it may be answered.
 
         Whoever gets such answers at once, and goes on, has every turn of a front to himself. Nobody is refused for it:
         others may be behind the same address.
         """
         wait_s = self._limiter.wait_s(self._unheard, address)
         self._limiter.count(self._unheard, address)
-        if wait_s:
-            await asyncio.sleep(min(wait_s, LONGEST_HOLD_UP_S))
+        if wait_s and self._held_up < MOST_HELD_UP:
+            self._held_up += 1
+            try:
+                await sleep(min(wait_s, LONGEST_HOLD_UP_S))
+            finally:
+                self._held_up -= 1
 
     def _admit(self, limit: Limit, connection: MutableMapping[str, Any]) -> str:
         address = self._addresses.of(connection)

@@ -19,7 +19,8 @@ MAX_SAFE_INTEGER = 2**53 - 1
 """The largest integer that every JSON reader holds exactly (a double's 53 bits)."""
 
 _MAX_INTEGER_CHARS = len(str(-MAX_SAFE_INTEGER))
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# A string that does not end is taken to the end: else each of its marks would be tried as the beginning of another one.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _NOT_BRACKET = re.compile(rb"[^\[\]{}]++")
 _OPENING = frozenset(b"[{")
 

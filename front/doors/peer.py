@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from front.bodies import BodyError, read_body
 from front.problems import NO_STORE, log_failure
-from shared.receiving.errors import REFUSED_UNHEARD, ReceivingError, UnavailableError
+from shared.receiving.errors import PackageRefused, ReceivingError, UnavailableError
 from shared.receiving.peer_protocol import MalformedRequestError, error_answer, serve_body
 from shared.strict_json import StrictJsonError
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 PATH = "/post"
 MEDIA_TYPE = "application/json"
+
+_LIMITS_OF_PAYERS = frozenset({"too_many_payments", "too_many_refusals"})
 
 DESCRIPTION: dict[str, Any] = {
     "post": {
@@ -89,13 +91,14 @@ async def reply(state: State, scope: Scope, read: Callable[[], Awaitable[bytes]]
     except BodyError as error:
         return _reply(error.status, error_answer(error.code, error.text))
     except (StrictJsonError, MalformedRequestError) as error:
+        await state.address_limits.hold_up(origin)
         return _reply(400, error_answer(error.code, str(error)))
     except UnavailableError as error:
-        if error.code in REFUSED_UNHEARD:
+        if error.code in _LIMITS_OF_PAYERS:
             await state.address_limits.hold_up(origin)
         return _reply(error.status, error_answer(error.code, error.text), error.headers)
     except ReceivingError as error:
-        if error.code in REFUSED_UNHEARD:
+        if isinstance(error, PackageRefused):
             await state.address_limits.hold_up(origin)
         return _reply(200, error_answer(error.code, error.text))
     except Exception as error:  # noqa: BLE001 - a peer always gets an answer

@@ -20,7 +20,8 @@ MAX_DEPTH = 32
 
 _MAX_SAFE_INTEGER = 2**53
 _MAX_INDEX = 2**32 - 2
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# A string that does not end is taken to the end: else each of its marks would be tried as the beginning of another one.
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _UNUSUAL = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,9}")

@@ -6,7 +6,7 @@ process takes the batches: two at a time would only contend for the same rows, a
 verify while one commits.
 
     lock the channels (by address) → find duplicates → lock assets (by name) if unconfirmed deposits are needed
-    → judge each in order of arrival → write channels and payments at once → ask the worker to close channels in which
+    → judge one after the other → write channels and payments at once → ask the worker to close channels in which
     enough is at risk now → tell of refusals worth knowing → commit → answer everyone
 """
 

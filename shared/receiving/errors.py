@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from shared.limits.buckets import Limit
 
 
-REFUSED_UNHEARD = frozenset({"bad_signature", "too_many_payments", "too_many_refusals"})
-"""Codes of packages that are well-formed and refused before any database is asked."""
-
-
 class ReceivingError(Exception):
     """A refusal: `code` is stable, the text names the field and the rule."""
 

@@ -1,4 +1,4 @@
-"""One batch of verified packages against the channels they are for: in order of arrival, on the state as it evolves.
+"""One batch of verified packages against the channels they are for: one after the other, on the state as it evolves.
 
 Pure. The caller has locked the channels (and, where `assets_to_lock` says so, the assets), reads what is asked for, and
 writes what comes out. Every package gets its own outcome; none can fail another.

@@ -11,7 +11,7 @@ is for whoever has paid here before (`remember`, as many as `MOST_KNOWN`); all o
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -36,7 +36,7 @@ class FairQueue(Generic[Item]):
         self._most = most
         self._most_of_payer = max(1, most // PAYERS_SHARE)
         self._most_of_strangers = max(1, most // STRANGERS_SHARE)
-        self._known: dict[Payer, None] = {}
+        self._known: OrderedDict[Payer, None] = OrderedDict()
         """Who has paid here before, in the order of their last payments."""
         self._waiting: dict[Payer, deque[Item]] = {}
         """By payer, in the order of their next turns."""
@@ -47,10 +47,10 @@ class FairQueue(Generic[Item]):
 
     def remember(self, payer: Payer) -> None:
         """Give who has paid a turn of his own from now on."""
-        self._known.pop(payer, None)
         self._known[payer] = None
+        self._known.move_to_end(payer)
         if len(self._known) > MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
 
     def has_room(self, payer: Payer) -> bool:
         """Whether one more of this payer may wait."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from front import limits
-from front.limits import LONGEST_HOLD_UP_S, REFUSED_UNHEARD, AddressLimits
+from front.limits import LONGEST_HOLD_UP_S, MOST_HELD_UP, REFUSED_UNHEARD, AddressLimits
 from shared.limits.limiter import Limiter
 from shared.settings import Settings
 
@@ -25,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(limits.asyncio, "sleep", clock.sleep)
+    monkeypatch.setattr(limits, "sleep", clock.sleep)
     return clock
 
 
@@ -56,3 +58,18 @@ async def test_others_do_not_wait_and_time_heals(addresses: AddressLimits, clock
     clock.now_s += 3
     await addresses.hold_up("1.2.3.4")
     assert clock.slept_s == []
+
+
+async def test_so_many_wait_at_once_and_more_do_not(addresses: AddressLimits, monkeypatch: pytest.MonkeyPatch) -> None:
+    over = asyncio.Event()
+
+    async def until_over(_seconds: float) -> None:
+        await over.wait()
+
+    monkeypatch.setattr(limits, "sleep", until_over)
+    asked = [asyncio.create_task(addresses.hold_up("1.2.3.4")) for _ in range(REFUSED_UNHEARD + MOST_HELD_UP + 3)]
+    async with asyncio.timeout(5):
+        await asyncio.wait(asked[-3:])
+    assert sum(not each.done() for each in asked) == MOST_HELD_UP
+    over.set()
+    await asyncio.gather(*asked)

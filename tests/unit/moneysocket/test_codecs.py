@@ -181,3 +181,10 @@ def test_brackets_in_strings_are_no_nesting() -> None:
 )
 def test_numbers_as_javascript_writes_them(number: float, text: str) -> None:
     assert javascript_number(number) == text
+
+
+@pytest.mark.parametrize("piece", ['"\\', '"', "\\", '""\\'])
+def test_a_text_is_gone_through_once_whatever_it_is_made_of(piece: str) -> None:
+    # What looks at some of it again for each of its characters would take hours.
+    with pytest.raises(EncodingError):
+        read_json("[" * 33 + piece * 500_000)

@@ -132,3 +132,10 @@ def test_reads_what_a_plain_encoder_writes(value: object, ascii_only: bool) -> N
 def test_arbitrary_bytes_give_a_value_or_the_one_error(raw: bytes) -> None:
     with contextlib.suppress(StrictJsonError):
         decode(raw)
+
+
+@pytest.mark.parametrize("piece", [b'"\\', b'"', b"\\", b'""\\'])
+def test_a_text_is_gone_through_once_whatever_it_is_made_of(piece: bytes) -> None:
+    # Many times longer than any body: what looks at some of it again for each of its octets would take hours.
+    with pytest.raises(StrictJsonError):
+        decode(b"[" * 33 + piece * 500_000)
