@@ -154,6 +154,13 @@ class Matchmaker:
                 dialler.end(now_s)
                 self._after(key, now_s)
 
+    def end_all(self, now_s: float) -> None:
+        """Order: tell everybody that there is nobody any more, and close."""
+        for key, dialler in list(self._diallers.items()):
+            if key in self._diallers:
+                dialler.end(now_s)
+                self._after(key, now_s)
+
     def take_outputs(self) -> list[Output]:
         """What is to be done, in this order; each is handed out once."""
         outputs, self._outputs = self._outputs, []
