@@ -21,6 +21,7 @@ from sluice.cli import (
     keys,
     pay,
     payments,
+    relay,
     requests,
     serve,
     up,
@@ -33,7 +34,7 @@ _PANELS = {
     "Start here": ("demo", "up", "doctor"),
     "Be paid and pay": ("channels", "payments", "requests", "pay", "resend", "wallet", "devices"),
     "Look after it": ("audit", "commands", "keys", "webhooks", "completion"),
-    "Run one part": ("front", "worker", "devnet", "migrate"),
+    "Run one part": ("front", "worker", "devnet", "relay", "migrate"),
 }
 """How `sluice --help` groups the commands."""
 
@@ -69,6 +70,7 @@ app = typer.Typer(
 demo.register(app)
 up.register(app)
 serve.register(app)
+relay.register(app)
 for group in (devnet, wallet, keys, channels, payments, requests, commands, devices):
     group.register(app)
 pay.register(app)
