@@ -32,7 +32,10 @@ class Meter:
 
     def measure(self, plan: Plan) -> Row:
         """Do what is planned, once. Raises RoundError."""
-        made = [request(body) for body in plan.make(plan.count)]
+        made = [
+            request(body, origin=_address(number % plan.addresses) if plan.addresses else None)
+            for number, body in enumerate(plan.make(plan.count))
+        ]
         self._client.start(Job([server.port for server in plan.servers], made, plan.connections, plan.expect))
         time.sleep(_ACCEPTED_S)
         with psycopg.connect(self._dsn, autocommit=True) as conn:
@@ -55,6 +58,10 @@ class Meter:
             answers.cpu_s * each_us,
             log / plan.count,
         )
+
+
+def _address(number: int) -> str:
+    return f"10.0.{number >> 8}.{number & 0xFF}"
 
 
 def _check(plan: Plan, answers: Answers) -> None:

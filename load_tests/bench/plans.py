@@ -32,13 +32,18 @@ FASTAPI = "bare FastAPI"
 FLOORS = (ASGI, FASTAPI)
 """Nothing is paid: what a server costs that does nothing."""
 
+_ADDRESSES = 1_024
+"""From so many network addresses bad signatures come: from one alone most of the answers would be held up."""
 _SHARE_OF_SLOW = 3
 """What takes several times as long for each payment gets fewer of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Send so many requests over so many connections. `make` signs them, each time anew, before the round."""
+    """Send so many requests over so many connections. `make` signs them, each time anew, before the round.
+
+    `addresses`: from so many network addresses, as a proxy would tell; 0: nothing is told.
+    """
 
     what: str
     connections: int
@@ -46,6 +51,7 @@ class Plan:
     servers: Sequence[Server]
     make: Callable[[int], Iterator[bytes]]
     expect: bytes = PAID
+    addresses: int = 0
 
 
 def plans(worlds: Worlds, size: Size, chance: random.Random) -> list[Plan]:
@@ -59,10 +65,13 @@ def plans(worlds: Worlds, size: Size, chance: random.Random) -> list[Plan]:
         servers: Callable[[], Sequence[Server]],
         make: Callable[[int], Iterator[bytes]],
         expect: bytes = PAID,
+        addresses: int = 0,
     ) -> None:
         if size.wants(what) or what in FLOORS:
             share = _SHARE_OF_SLOW if what in (ONE_COMMIT, BATCHES_OF_ONE) else 1
-            found.extend(Plan(what, n, size.payments[n] // share, servers(), make, expect) for n in connections)
+            found.extend(
+                Plan(what, n, size.payments[n] // share, servers(), make, expect, addresses) for n in connections
+            )
 
     def front() -> Sequence[Server]:
         return [main.front]
@@ -76,7 +85,10 @@ def plans(worlds: Worlds, size: Size, chance: random.Random) -> list[Plan]:
     add(ONE_COMMIT, size.side, lambda: [worlds.one_commit], payments)
     add(BATCHES_OF_ONE, size.few, lambda: [worlds.batches_of_one], payments)
     add(DUPLICATES, size.few, front, lambda count: iter(chance.choices(main.paid, k=count)))
-    add(BAD_SIGNATURES, size.few, front, lambda count: map(badly_signed, chance.choices(main.paid, k=count)), REFUSED)
+    add(
+        BAD_SIGNATURES, size.few, front, lambda count: map(badly_signed, chance.choices(main.paid, k=count)), REFUSED,
+        addresses=_ADDRESSES,
+    )  # fmt: skip
     add(OVER_CREDIT, size.few, front, lambda count: _overdrawn(main.payers, count, chance), REFUSED)
     add(ASGI, size.connections, lambda: [worlds.asgi], lambda count: iter(chance.choices(main.paid, k=count)))
     add(FASTAPI, size.side, lambda: [worlds.fastapi], lambda count: iter(chance.choices(main.paid, k=count)))
