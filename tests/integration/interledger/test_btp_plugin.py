@@ -468,7 +468,10 @@ async def test_the_newest_connection_of_a_peer_is_used_and_the_one_before_closed
         assert await asked == b"z"
 
 
-async def test_client_and_listener_in_one_use_the_connection_that_the_client_made() -> None:
+async def test_client_and_listener_in_one_use_the_connection_that_the_client_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.interledger.plugin.connecting.GRACE_S", 0.01)
     async with listener() as elsewhere:
         elsewhere.register_data_handler(echo)
         both = BtpPlugin(
@@ -590,7 +593,8 @@ async def test_bad_frames_end_a_connection_and_the_client_comes_back() -> None:
     assert codes == [1002]  # BTP-16
 
 
-async def test_a_peer_that_answers_no_ping_is_dropped() -> None:
+async def test_a_peer_that_answers_no_ping_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.interledger.btp_plugin.sockets.CLOSE_S", 0.01)
     async with listener(pingInterval=10) as server:
         raw = socket.create_connection(("127.0.0.1", server.port or 0))
         raw.setblocking(False)
@@ -641,9 +645,10 @@ async def test_neither_tokens_nor_packets_reach_a_log(caplog: pytest.LogCaptureF
         server.register_data_handler(echo)
         with pytest.raises(NotAcceptedError):
             await client(server.port, "a_wrong_token").connect()
-        async with client(server.port, btpAuthFlags={"flag": {"a": 1}}) as dialler:
+        async with client(server.port) as dialler:
             await dialler.send_data(b"a_packet")
-    for secret in (SECRET, "a_wrong_token", "a_packet", SECRET.encode().hex(), SECRET.encode().hex(" ")):
+    # The library would show the end of a long frame, and there the token is.
+    for secret in (SECRET, "a_wrong_token", "a_packet", SECRET.encode()[-4:].hex(" ")):
         assert secret not in caplog.text  # LPI-14
 
 
@@ -666,6 +671,44 @@ async def test_ending_waits_for_a_reply_that_is_owed_but_stops_what_nobody_waits
         going_on.set()
         assert await asked == b"owed"  # LPI-27
         await ending
+
+
+async def test_ending_gives_up_what_a_handler_does_not_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.interledger.plugin.connecting.GRACE_S", 0.01)
+    begun, given_up = asyncio.Event(), asyncio.Event()
+
+    async def work(_: bytes) -> bytes:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+        return b""
+
+    async with pair() as (server, dialler):
+        dialler.register_data_handler(work)
+        asked = asyncio.create_task(server.send_data(b"x"))
+        await begun.wait()
+        await dialler.disconnect()
+        assert given_up.is_set()  # LPI-27
+        with pytest.raises(UnreachableError):
+            await asked
+
+
+async def test_who_is_cancelled_waits_no_longer_and_takes_up_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.interledger.plugin.connecting.GRACE_S", 0.01)
+    async with pair() as (server, dialler):
+        server.register_data_handler(_never)
+        asked = asyncio.create_task(dialler.send_data(b"x"))
+        while not server._workers._tasks:  # noqa: ASYNC110 - until the server has it
+            await asyncio.sleep(0)
+        assert dialler._link()._connection.next_deadline_s is not None
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        while dialler._link()._answers:  # noqa: ASYNC110 - until the request is over, too
+            await asyncio.sleep(0)
+        assert dialler._link()._connection.next_deadline_s is None  # LPI-26
 
 
 async def test_workers_stop_whatever_they_do() -> None:
