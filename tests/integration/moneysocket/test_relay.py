@@ -30,7 +30,7 @@ SECRET = bytes(range(32)) * 2
 
 @pytest.fixture
 async def relay() -> AsyncIterator[Relay]:
-    limits = Limits(max_diallers=3, answer_s=0.2, max_refused=3)
+    limits = Limits(max_diallers=3, max_refused=3)
     relay = Relay(dataclasses.replace(QUICK, limits=limits, max_unsent_bytes=200_000))
     await relay.open()
     yield relay
@@ -79,9 +79,12 @@ async def test_nobody_more_comes_in_than_the_limit_says(relay: Relay) -> None:
     assert refused.value.response.status_code == 503
 
 
-async def test_who_asks_for_nobody_is_closed_after_a_while(relay: Relay) -> None:
+async def test_who_asks_for_nobody_is_closed_after_a_while() -> None:
+    relay = Relay(dataclasses.replace(QUICK, limits=Limits(answer_s=0.05)))
+    await relay.open()
     async with connect(url(relay)) as idle:
         assert await code_of(idle) == (1000, "nobody_asked")
+    await relay.close()
 
 
 async def test_frames_that_are_too_large_close_the_socket(relay: Relay) -> None:
