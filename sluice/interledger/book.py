@@ -129,12 +129,7 @@ class ClaimBook:
 
     async def recover(self, aa_address: str, period: int, amount_spent: int, package: Package) -> None:
         """Keep a claim of ours that the peer has shown; nothing changes if it is no higher than what is known."""
-
-        def work(db: sqlite3.Connection) -> None:
-            if amount_spent > _highest(db, "signed", aa_address, period):
-                _keep(db, "signed", aa_address, period, amount_spent, package)
-
-        await self._run(work)
+        await self._run(lambda db: _keep(db, "signed", aa_address, period, amount_spent, package))
 
     async def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await asyncio.wrap_future(self._thread.submit(_in_transaction, self._db, work))

@@ -188,13 +188,15 @@ class ChannelPlugin(BtpPlugin):
             claim = read_claim(amount, entries)
         except ClaimError as error:
             raise InvalidFieldsError(str(error)) from None
-        async with self._turns.of(claim.aa_address):
-            credit = await takes.accept(claim)
-        if credit.amount:
-            if credit.amount != amount:
-                self._log.info("a claim adds %d, and its transfer says %d", credit.amount, amount)
-            self.accounting.received(credit.amount)
-            await self._tell_of_new(takes, credit)
+        # An ending waits for all of it: the peer is owed the answer (LPI-27).
+        with self._connecting.owing():
+            async with self._turns.of(claim.aa_address):
+                credit = await takes.accept(claim)
+            if credit.amount:
+                if credit.amount != amount:
+                    self._log.info("a claim adds %d, and its transfer says %d", credit.amount, amount)
+                self.accounting.received(credit.amount)
+                await self._tell_of_new(takes, credit)
         return ()
 
     async def _tell_of_new(self, takes: Takes, credit: Credit) -> None:

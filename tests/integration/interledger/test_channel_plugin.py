@@ -50,10 +50,12 @@ INFO = PayeeInfo("base", 9, 3_600, PAYEE.address, "1.1")
 SECRET = "shh"
 
 
-def claim_of(amount_spent: int, *, key: KeyPair = PAYER, aa_address: str = AA, period: int = 1) -> dict[str, Any]:
+def claim_of(
+    amount_spent: int, *, key: KeyPair = PAYER, aa_address: str = AA, period: int = 1, payment_amount: int = 1
+) -> dict[str, Any]:
     """A package that says so, whatever the channel holds."""
     channel = replace(OURS, aa_address=aa_address, own_address=key.address, period=period, deposited_by_me=10**9)
-    order = create_payment(replace(channel, spent_by_me=amount_spent - 1), 1)
+    order = create_payment(replace(channel, spent_by_me=amount_spent - payment_amount), payment_amount)
     package: dict[str, Any] = json.loads(PaymentSigner(key, NETWORK).sign(order).package)
     return package
 
@@ -152,6 +154,45 @@ async def test_signed_claims_are_credited_by_what_they_add_however_many_at_once(
         assert await its.taken.untold() == ()
 
 
+async def test_claims_of_one_channel_are_applied_one_at_a_time(tmp_path: Path) -> None:
+    at_once: list[int] = []
+
+    class Slow(Refusing):
+        now = 0
+
+        async def accept(self, claim: Claim) -> Credit:
+            self.now += 1
+            at_once.append(self.now)
+            credit = await self._takes.accept(claim)
+            self.now -= 1
+            return credit
+
+    async with world(tmp_path, takes_by=Slow) as its:
+        await asyncio.gather(*(its.payer.send_money(1) for _ in range(5)))
+        assert at_once == [1] * 5  # LPI-23
+
+
+async def test_an_ending_waits_for_a_claim_that_is_being_committed(tmp_path: Path) -> None:
+    begun, going_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Refusing):
+        async def accept(self, claim: Claim) -> Credit:
+            begun.set()
+            await going_on.wait()
+            return await self._takes.accept(claim)
+
+    async with world(tmp_path, takes_by=Slow) as its:
+        paying = asyncio.create_task(its.payer.send_money(5))
+        await begun.wait()
+        ending = asyncio.create_task(its.payee.disconnect())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        going_on.set()
+        await ending
+        assert its.host.amounts == [5]
+        await paying  # LPI-27
+
+
 async def test_more_than_the_channel_holds_is_not_signed(tmp_path: Path) -> None:
     async with world(tmp_path) as its:
         with pytest.raises(MoneyNotSentError):
@@ -171,7 +212,8 @@ async def test_the_amount_of_a_transfer_is_not_believed(tmp_path: Path) -> None:
     async with world(tmp_path) as its:
         await its.show(claim_of(5), declared=500)
         await its.show(claim_of(9), declared=1)
-        assert its.host.amounts == [5, 4]  # BTP-21, CLM-2
+        await its.show(claim_of(11, payment_amount=11))
+        assert its.host.amounts == [5, 4, 2]  # BTP-21, CLM-2
 
 
 async def test_a_claim_that_is_no_higher_succeeds_and_adds_nothing(tmp_path: Path) -> None:
@@ -436,11 +478,13 @@ async def test_the_peer_may_ask_for_its_channel_and_for_nobody_elses(tmp_path: P
             3_600,
         )
         assert await its.payer.ask_channel(UNKNOWN.address) is None  # CLM-5
-        assert await its.takes.last_claim(UNKNOWN.address) is None
+        assert await its.takes.last_claim(AA) == await its.taken.newest_taken(AA)
         assert await its.payer.ask_info() == INFO
         with pytest.raises(BtpError) as refused:
             await its.payer.ask_channel("nonsense")
         assert refused.value.code == "F01"
+        its.channels.clear()  # it is somebody else's now
+        assert await its.takes.last_claim(AA) is None
 
 
 # The balance
