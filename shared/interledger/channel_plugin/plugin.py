@@ -156,8 +156,8 @@ class ChannelPlugin(BtpPlugin):
             elif ours is not None and package is not None and (theirs is None or _is_above(ours, theirs)):
                 self._in_step.set()
                 await self._send_claim(pays, ours.payment_amount, package)
-        except LedgerPluginError as error:
-            self._log.warn("the peer and we are not in step: %s", error)
+        except Exception as error:  # noqa: BLE001 - also of a book that is away; paying may work all the same
+            self._log.warn("the peer and we are not in step: %s", _said(error))
         finally:
             self._in_step.set()
 
@@ -173,8 +173,8 @@ class ChannelPlugin(BtpPlugin):
             package = await pays.newest()
             if package is not None:
                 await self._send_claim(pays, read_claim(1, claim_entries(package)).payment_amount, package)
-        except LedgerPluginError as error:
-            self._log.info("the newest claim was not acknowledged: %s", error)
+        except Exception as error:  # noqa: BLE001 - it is sent again with the next connection
+            self._log.info("the newest claim was not acknowledged: %s", _said(error))
         finally:
             self._is_resending = False
 
@@ -241,7 +241,11 @@ class ChannelPlugin(BtpPlugin):
                     await self._surroundings.sleep(wait_s)
                 turn += 1
                 self._has_untold = False
-                results = [await self._tell(takes, credit) for credit in await takes.untold()]
+                try:
+                    results = [await self._tell(takes, credit) for credit in await takes.untold()]
+                except Exception as error:  # noqa: BLE001 - the book is away: later
+                    self._log.error("what was not told cannot be read: %s", type(error).__name__)
+                    results = [False]
                 self._has_untold = self._has_untold or not all(results)
         finally:
             self._is_telling = False
@@ -273,15 +277,13 @@ class ChannelPlugin(BtpPlugin):
             await self._in_step.wait()
             async with self._signing:
                 package = await pays.sign(amount)
+            await self._send_claim(pays, amount, package)
         except MoneyNotSentError as error:
             self._no_settling_until_s = asyncio.get_running_loop().time() + SETTLING_PAUSE_S
             self.accounting.not_settled(amount)
             self._log.warn("what is owed could not be paid: %s", error)
-        else:
-            try:
-                await self._send_claim(pays, amount, package)
-            except LedgerPluginError as error:
-                self._log.info("a claim was not acknowledged: %s", error)
+        except Exception as error:  # noqa: BLE001 - it may be signed: then the next claim has it in it
+            self._log.info("a claim was not acknowledged: %s", _said(error))
         finally:
             self._is_settling = False
 
@@ -305,3 +307,8 @@ class ChannelPlugin(BtpPlugin):
 
 def _is_above(one: Claim, other: Claim) -> bool:
     return (one.period, one.amount_spent) > (other.period, other.amount_spent)
+
+
+def _said(error: Exception) -> str:
+    """Return what may be logged of an error: our own say nothing secret, of others nobody knows."""
+    return str(error) if isinstance(error, LedgerPluginError) else type(error).__name__

@@ -300,6 +300,44 @@ async def test_what_was_committed_before_a_crash_is_told_afterwards(tmp_path: Pa
         assert its.host.amounts == [7, 1]
 
 
+async def test_a_book_that_is_away_for_a_moment_delays_and_loses_nothing(tmp_path: Path) -> None:
+    class Flaky(Refusing):
+        times = 0
+
+        async def untold(self) -> Any:
+            self.times -= 1
+            if self.times >= 0:
+                raise OSError("the disk is full")
+            return await self._takes.untold()
+
+        async def accept(self, claim: Claim) -> Credit:
+            return await self._takes.accept(claim)
+
+    class Away(ChannelPays):
+        async def newest(self) -> Any:
+            raise OSError("the disk is full")
+
+    async def sleep(_: float) -> None:
+        await asyncio.sleep(0)
+
+    made: list[Flaky] = []
+
+    def flaky(takes: ChannelTakes) -> Flaky:
+        made.append(Flaky(takes))
+        return made[0]
+
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with world(tmp_path, host=Host(failures=1), takes_by=flaky, sleep=sleep) as its:
+        its.payer._pays = Away(its.signed, PaymentSigner(PAYER, NETWORK), lambda: OURS)
+        await its.again()
+        made[0].times = 2
+        await its.payer.send_money(7)
+        await asyncio.wait_for(its.host.news.wait(), 5)
+        assert its.host.amounts == [7]
+    assert complaints == []
+
+
 async def test_without_a_money_handler_a_claim_is_kept_and_the_peer_told_that_nobody_took_it(tmp_path: Path) -> None:
     going_on = asyncio.Event()
 
