@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 CSV = {"accept": "text/csv"}
+BACK_S = 20.0
 
 
 class Pair:
@@ -125,8 +127,11 @@ async def test_lists_and_statements_come_from_the_standby_and_from_the_primary_w
         await pair.standby.start()
         await pair.standby.caught_up()
         forget_marks(front.app.state.history)
-        back = await get()
-        assert (amounts(back), source(back)) == ([2, 1], "standby")
+        # It is asked again and again: whether the first mark after its return is there in time is a race.
+        async with asyncio.timeout(BACK_S):
+            while source(back := await get()) != "standby":
+                assert amounts(back) == [2, 1]
+        assert amounts(back) == [2, 1]
 
 
 def forget_marks(history: History) -> None:
