@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _MINUTE_S = 60.0
 REFUSED_UNHEARD = 20
-"""So many packages a second, badly signed or beyond their payers' limits, are refused at once to one address."""
+"""So many requests a second that no database was asked about are refused at once to one address."""
 LONGEST_HOLD_UP_S = 1.0
 MOST_HELD_UP = 256
 """Answers that wait at once, each on a connection; beyond that they do not, so that connections are left for others."""
